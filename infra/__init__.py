@@ -1,0 +1,1 @@
+"""The facts about a protected stack, the lab, and the embedded Temporal."""
