@@ -1,0 +1,349 @@
+"""The narrow client to the Docker engine: every effect on containers and volumes goes through it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+
+from domain.errors import Refused, Unavailable
+from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
+
+_CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a program in a container answered."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """The parts of ``docker inspect`` that the hands look at; ``raw`` has the rest."""
+
+    id: str
+    name: str
+    image_id: str
+    status: str
+    exit_code: int | None
+    labels: Mapping[str, str]
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Tell whether its process runs and is not paused."""
+        return self.status == "running"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A detached container with a deterministic name; asking for it twice attaches to it."""
+
+    name: str
+    image_id: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...] | None = None
+    user: str = ""
+    binds: Mapping[str, str] = field(default_factory=dict)
+    """Volume name or host path to ``/path:ro`` or ``/path:rw`` in the container."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network: str = "none"
+    init: bool = True
+    shm_bytes: int = 256 * 1024 * 1024
+    memory_bytes: int | None = None
+    stop_signal: str = "SIGINT"
+    restart: str = "no"
+    capabilities: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+
+
+@contextmanager
+def _speaking(where: str) -> Iterator[None]:
+    """Turn the library's errors into ours."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except APIError as error:
+        if error.status_code is not None and error.status_code < 500:  # noqa: PLR2004 - HTTP
+            raise Refused(
+                f"Docker refused: {error.explanation}", where=where, code="docker-refused"
+            ) from error
+        raise Unavailable(
+            f"Docker failed: {error.explanation}", where=where, code="docker-failed"
+        ) from error
+    except (DockerException, requests.RequestException) as error:
+        raise Unavailable(
+            "the Docker engine does not answer",
+            where=where,
+            hint="is dockerd running, and may this user talk to it?",
+            code="docker-unavailable",
+        ) from error
+
+
+def _state(raw: Mapping[str, Any]) -> ContainerState:
+    state = raw["State"]
+    return ContainerState(
+        id=raw["Id"],
+        name=raw["Name"].lstrip("/"),
+        image_id=raw["Image"],
+        status=state["Status"],
+        exit_code=state.get("ExitCode") if state["Status"] in {"exited", "dead"} else None,
+        labels=raw["Config"].get("Labels") or {},
+        raw=raw,
+    )
+
+
+class Engine:
+    """One Docker engine."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        """Speak through ``client``; its timeout bounds every call."""
+        self._client = client
+
+    def find(self, project: str, service: str | None = None) -> list[ContainerState]:
+        """Return the containers of a compose project, running or not, without one-off ones."""
+        labels = [f"{COMPOSE_PROJECT}={project}", "com.docker.compose.oneoff=False"]
+        if service is not None:
+            labels.append(f"{COMPOSE_SERVICE}={service}")
+        return self.labelled(*labels)
+
+    def labelled(self, *labels: str) -> list[ContainerState]:
+        """Return the containers, running or not, that carry all the labels."""
+        with _speaking("list containers"):
+            rows = self._client.api.containers(all=True, filters={"label": list(labels)})
+        return [found for row in rows if (found := self.look(row["Id"])) is not None]
+
+    def running(self) -> list[ContainerState]:
+        """Return every container whose process exists: running, paused or restarting."""
+        with _speaking("list containers"):
+            rows = self._client.api.containers()
+        return [found for row in rows if (found := self.look(row["Id"])) is not None]
+
+    def look(self, name: str) -> ContainerState | None:
+        """Return a container by name or id, or ``None``."""
+        with _speaking(name):
+            try:
+                return _state(self._client.api.inspect_container(name))
+            except NotFound:
+                return None
+
+    def root(self) -> str:
+        """Return the engine's data directory on the host."""
+        with _speaking("info"):
+            return str(self._client.info()["DockerRootDir"])
+
+    def image(self, name: str) -> Mapping[str, Any] | None:
+        """Return what is known of a local image, or ``None``; nothing is ever pulled."""
+        with _speaking(name):
+            try:
+                found: Mapping[str, Any] = self._client.api.inspect_image(name)
+            except NotFound:
+                return None
+        return found
+
+    # -- containers -----------------------------------------------------------------------------
+
+    def ensure_job(self, job: Job, *, start: bool = True) -> tuple[ContainerState, bool]:
+        """Create the job's container or find the one of an earlier attempt.
+
+        Return it and whether it was there already. A container of that name that is not ours is
+        refused.
+        """
+        found = self.look(job.name)
+        if found is None:
+            found = self._create(job)
+            known = False
+        else:
+            known = True
+            self._prove_ours(found, job)
+        if start and found.status == "created":
+            with _speaking(job.name):
+                self._client.api.start(found.id)
+            found = self.look(job.name) or found
+        return found, known
+
+    def _prove_ours(self, found: ContainerState, job: Job) -> None:
+        wanted = dict(job.labels)
+        if any(found.labels.get(key) != value for key, value in wanted.items()):
+            raise Refused(
+                f"a container named {job.name} exists and is not this recovery's",
+                where=found.id[:12],
+                hint="rename or remove it",
+                code="name-taken",
+            )
+
+    def _create(self, job: Job) -> ContainerState:
+        api = self._client.api
+        with _speaking(job.name):
+            host = api.create_host_config(
+                binds=[f"{source}:{target}" for source, target in job.binds.items()],
+                network_mode=job.network,
+                init=job.init,
+                shm_size=job.shm_bytes,
+                mem_limit=job.memory_bytes,
+                restart_policy={"Name": job.restart},
+                security_opt=["no-new-privileges"],
+                cap_drop=["ALL"],
+                cap_add=list(job.capabilities) or None,
+                group_add=list(job.group_add) or None,
+            )
+            try:
+                api.create_container(
+                    job.image_id,
+                    command=list(job.command),
+                    entrypoint=list(job.entrypoint) if job.entrypoint is not None else None,
+                    name=job.name,
+                    user=job.user or None,
+                    environment=dict(job.environment),
+                    labels={LABEL_MADE_BY: "dr", **job.labels},
+                    host_config=host,
+                    stop_signal=job.stop_signal,
+                )
+            except APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise
+        created = self.look(job.name)
+        if created is None:
+            raise Unavailable("the container vanished", where=job.name, code="docker-failed")
+        return created
+
+    def start(self, name: str) -> None:
+        """Start a container; one that runs stays as it is."""
+        with _speaking(name):
+            self._client.api.start(name)
+
+    def stop(self, name: str, timeout_seconds: int) -> None:
+        """Stop a container by its stop signal, and by SIGKILL after the timeout."""
+        with _speaking(name):
+            self._client.api.stop(name, timeout=timeout_seconds)
+
+    def kill(self, name: str, signal: str = "SIGKILL") -> None:
+        """Send a signal; a container that does not run is left alone."""
+        found = self.look(name)
+        if found is not None and found.status in {"running", "paused", "restarting"}:
+            with _speaking(name):
+                self._client.api.kill(found.id, signal)
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove a container without its volumes; one that is gone is fine."""
+        with _speaking(name):
+            try:
+                self._client.api.remove_container(name, force=force, v=False)
+            except NotFound:
+                return
+
+    def set_restart(self, name: str, policy: str) -> None:
+        """Set the restart policy."""
+        with _speaking(name):
+            self._client.api.update_container(name, restart_policy={"Name": policy})
+
+    def logs(self, name: str, *, tail: int | str = 50, since: int | None = None) -> str:
+        """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
+        with _speaking(name):
+            raw: bytes = self._client.api.logs(name, tail=tail, since=since)
+        return raw.decode(errors="replace")
+
+    def run(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        *,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> Executed:
+        """Run a program in a running container and wait for it; argv, never a shell line."""
+        api = self._client.api
+        with _speaking(f"{name}: {command[0]}"):
+            handle = api.exec_create(
+                name, list(command), user=user, environment=dict(environment or {})
+            )["Id"]
+            out, err = api.exec_start(handle, demux=True)
+            code = api.exec_inspect(handle)["ExitCode"]
+        return Executed(
+            exit_code=-1 if code is None else int(code),
+            output=(out or b"").decode(errors="replace"),
+            errors=(err or b"").decode(errors="replace"),
+        )
+
+    def follow(
+        self,
+        job: Job,
+        beat: Callable[[str], None],
+        *,
+        limit_seconds: float,
+        every_seconds: float = 0.25,
+    ) -> tuple[ContainerState, str, bool]:
+        """Run a job to its end: create or re-attach, watch, and return state, log, re-attached.
+
+        ``beat`` gets the job's last log line. The container is left for the caller to remove
+        once its outcome is recorded.
+        """
+        state, known = self.ensure_job(job)
+        deadline = time.monotonic() + limit_seconds
+        while state.status not in {"exited", "dead"}:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the job {job.name} did not end within {limit_seconds:.0f} s",
+                    where=job.name,
+                    code="job-slow",
+                )
+            beat(self.logs(job.name, tail=1).strip())
+            time.sleep(every_seconds)
+            found = self.look(job.name)
+            if found is None:
+                raise Unavailable(
+                    "the job's container was removed", where=job.name, code="job-gone"
+                )
+            state = found
+        return state, self.logs(job.name, tail=400), known
+
+    # -- volumes --------------------------------------------------------------------------------
+
+    def volume(self, name: str) -> Mapping[str, Any] | None:
+        """Return what is known of a volume, or ``None``."""
+        with _speaking(name):
+            try:
+                found: Mapping[str, Any] = self._client.api.inspect_volume(name)
+            except NotFound:
+                return None
+        return found
+
+    def ensure_volume(self, name: str, labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """Create a local volume with these labels, or return the one that has them."""
+        found = self.volume(name)
+        if found is None:
+            with _speaking(name):
+                self._client.api.create_volume(
+                    name, driver="local", labels={LABEL_MADE_BY: "dr", **labels}
+                )
+            found = self.volume(name)
+        have = (found or {}).get("Labels") or {}
+        if found is None or any(have.get(key) != value for key, value in labels.items()):
+            raise Refused(
+                f"a volume named {name} exists and is not this recovery's", code="name-taken"
+            )
+        return found
+
+    def volumes(self, *labels: str) -> list[Mapping[str, Any]]:
+        """Return the volumes that carry all the labels."""
+        with _speaking("list volumes"):
+            found = self._client.api.volumes(filters={"label": list(labels)})
+        return list(found.get("Volumes") or [])
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone is fine, one in use is refused by Docker."""
+        with _speaking(name):
+            try:
+                self._client.api.remove_volume(name)
+            except NotFound:
+                return

@@ -1,0 +1,1 @@
+"""The hands that touch PostgreSQL: its server, its copies, its backups."""

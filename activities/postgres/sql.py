@@ -1,0 +1,99 @@
+"""SQL to a live server over its published port, and to an isolated copy over its Unix socket."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from activities.secrets import Secrets
+from domain.errors import Unavailable
+from domain.order import PostgresTarget, Target
+from domain.recovery import Copy
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+class Sql:
+    """Opens connections: one code path, two ways to say where."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        """Resolve passwords through ``secrets``."""
+        self._secrets = secrets
+
+    @contextmanager
+    def live(
+        self, target: Target, *, database: str | None = None, timeout_seconds: int = 0
+    ) -> Iterator[Connection]:
+        """Connect to the live server over TCP on 127.0.0.1; autocommit.
+
+        ``timeout_seconds`` bounds each statement, 0 leaves it open. Raises ``Unavailable``.
+        """
+        server = target.postgres
+        if server.host_port is None:
+            raise Unavailable(
+                "the server's port is not published on this host",
+                where=server.container_name,
+                code="postgres-no-port",
+            )
+        with _connect(
+            host="127.0.0.1",
+            port=server.host_port,
+            user=server.user,
+            password=self.password(target.project, server),
+            dbname=database or server.database,
+            options=f"-c statement_timeout={timeout_seconds * 1000} -c lock_timeout=5000",
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def copy(
+        self, copy: Copy, *, database: str | None = None, timeout_seconds: int = 0
+    ) -> Iterator[Connection]:
+        """Connect to an isolated copy over its Unix socket; autocommit. Raises ``Unavailable``."""
+        with _connect(
+            host=copy.socket_dir,
+            port=5432,
+            user=copy.user,
+            password="",
+            dbname=database or copy.database,
+            options=f"-c statement_timeout={timeout_seconds * 1000}",
+        ) as connection:
+            yield connection
+
+    def password(self, project: str, server: PostgresTarget) -> str:
+        """Return the password of the server's user, or an empty text when none is named."""
+        return self._secrets.reveal(server.password, project) if server.password else ""
+
+
+@contextmanager
+def _connect(  # noqa: PLR0913 - the parts of one connection
+    *, host: str, port: int, user: str, password: str, dbname: str, options: str
+) -> Iterator[Connection]:
+    try:
+        connection: Connection = psycopg.connect(
+            host=host,
+            port=port,
+            user=user,
+            password=password,
+            dbname=dbname,
+            connect_timeout=3,
+            autocommit=True,
+            application_name="dr",
+            options=options,
+            tcp_user_timeout=5000,
+        )
+    except psycopg.OperationalError as error:
+        raise Unavailable(
+            f"PostgreSQL does not answer: {_first_line(error)}",
+            where=f"{host}:{port}",
+            code="postgres-unavailable",
+        ) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

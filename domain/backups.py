@@ -1,0 +1,107 @@
+"""Backups: what the catalogue knows of each, and which one a recovery takes."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from domain.order import Order, Outcome, TargetOrder, Value
+
+
+class Level(StrEnum):
+    """How far a backup was proven."""
+
+    NONE = "none"
+    MANIFEST = "manifest"
+    """``pg_verifybackup`` and the checksums agree."""
+    RESTORED = "restored"
+    """It was restored, started, checked and compared."""
+
+
+class TableState(Value):
+    """What one table held at the backup, for the comparison with a restored copy."""
+
+    name: str
+    rows: int
+
+
+class Contents(Value):
+    """What the database held about when the backup was taken."""
+
+    tables: tuple[TableState, ...] = ()
+    constraints: int = 0
+    indexes: int = 0
+    policies: int = 0
+    triggers: int = 0
+    functions: int = 0
+    last_marker: int | None = None
+
+
+class Backup(Outcome):
+    """One entry of the catalogue."""
+
+    id: str
+    store: str = "postgres"
+    kind: str = "base"
+    path: str
+    """Relative to the shelf."""
+    started_at: datetime
+    ended_at: datetime
+    bytes: int
+    sha256: str = ""
+    """Of the backup's own manifest file."""
+    system_identifier: str
+    server_version: str
+    image_id: str
+    timeline: int
+    start_lsn: str
+    stop_lsn: str
+    start_segment: str
+    verified: Level = Level.NONE
+    verified_at: datetime | None = None
+    contents: Contents = Contents()
+
+
+class PassedOver(Value):
+    """A backup that was not taken, and why."""
+
+    id: str
+    reason: str
+
+
+class BackupOrder(TargetOrder):
+    """Take a base backup; ``label`` makes a second call find the first one's result."""
+
+    label: str
+    reason: str = ""
+
+
+class ChooseOrder(TargetOrder):
+    """Choose among the backups of the shelf."""
+
+    before: datetime | None = None
+    """The first evidence of damage: only older backups are taken."""
+    timeline: int | None = None
+    system_identifier: str | None = None
+    excluded: tuple[PassedOver, ...] = ()
+    """Backups that this run has tried already, with what was wrong."""
+
+
+class BackupChoice(Outcome):
+    """The backup to restore, or ``None`` with the reason."""
+
+    backup: Backup | None
+    passed_over: tuple[PassedOver, ...] = ()
+    missing: str = ""
+    """When there is none: what is missing and how to get it."""
+    last_wal_segment: str = ""
+    wal_until: datetime | None = None
+    """Time of the newest WAL in the archive: what lies behind it would be lost."""
+    predicted_seconds: float | None = None
+    room_bytes: int | None = None
+    needed_bytes: int | None = None
+
+
+class VerifyBackupOrder(Order):
+    """Verify one backup of a shelf to a level."""
+
+    shelf: str
+    backup_id: str

@@ -1,0 +1,141 @@
+"""The facts about one protected stack, as ``infra/stack.yaml`` states them."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from domain.durations import Duration
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+SecretRef = Annotated[
+    str,
+    StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
+]
+
+
+class Fact(BaseModel):
+    """A part of the stack file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kind(StrEnum):
+    """What a service is, which decides how it is probed and repaired."""
+
+    POSTGRES = "postgres"
+    HASURA = "hasura"
+    AUTH = "auth"
+    REDIS = "redis"
+    OBJECTS = "objects"
+    SEARCH = "search"
+    FUNCTIONS = "functions"
+    PROXY = "proxy"
+    OTHER = "other"
+
+
+class Objective(Fact):
+    """What was promised: time to recover and data that may be lost."""
+
+    rto: Duration
+    rpo: Duration
+
+
+class Service(Fact):
+    """One service of the stack; the key in the file is its compose service name."""
+
+    kind: Kind
+    objective: Objective | None = None
+    priority: Literal["critical", "high", "medium", "low"] = "medium"
+    optional: bool = False
+    depends_on: tuple[Name, ...] | None = None
+    """Overrides the graph that the labels of the containers state."""
+    container: str | None = None
+    """Overrides the container found by compose labels; it must still be of the same project."""
+    port: int | None = None
+    """Port inside the container; the published host port is looked up from it."""
+    user: str | None = None
+    database: str | None = None
+    password: SecretRef | None = None
+    secrets: dict[str, SecretRef] = Field(default_factory=dict)
+    """Named secrets by reference, for example ``admin_secret`` of Hasura."""
+
+
+class BackupPolicy(Fact):
+    """Where backups are kept, and how much."""
+
+    shelf: str = "shelf"
+    """Directory; a relative one is taken from the state directory."""
+    keep_base: Duration = timedelta(days=7)
+    wal_switch_every: Duration = timedelta(seconds=60)
+
+
+class Check(Fact):
+    """An integrity check: SQL that yields one number, with what is expected of it."""
+
+    name: str
+    sql: str
+    expect: Literal["zero", "positive"] = "zero"
+    because: str = ""
+
+
+class GatePolicy(Fact):
+    """Who may decide at a gate, and for how long it waits before it escalates."""
+
+    roles: tuple[str, ...] = ("operator",)
+    quorum: int = Field(default=1, ge=1)
+    self_approval: Literal["allowed", "refused"] = "refused"
+    remind_after: Duration = timedelta(minutes=5)
+    escalate_after: Duration = timedelta(minutes=15)
+
+
+class Call(Fact):
+    """One HTTP request of the user journey; ``{name}`` in texts is filled from captures."""
+
+    name: str
+    method: Literal["GET", "POST"] = "POST"
+    path: str
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: dict[str, object] | None = None
+    upload: str | None = None
+    """Text sent as the file of a multipart upload instead of a JSON body."""
+    expect_status: int = 200
+    expect_text: str | None = None
+    """Text that the answer must contain."""
+    capture: dict[str, str] = Field(default_factory=dict)
+    """Name of a capture to the dotted path of a value in the JSON answer."""
+    within: Duration = timedelta(seconds=20)
+    """The call is repeated until it is right or this time is over."""
+
+
+class UserJourney(Fact):
+    """What a user does, and the address where users come in."""
+
+    entrance: Name = "nginx"
+    port: int = 80
+    secrets: dict[str, SecretRef] = Field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+
+
+class Stack(Fact):
+    """One protected stack."""
+
+    version: Literal[1] = 1
+    stack: Name
+    project: str
+    """Value of the compose project label of its containers."""
+    site: Name = "main"
+    mode: Literal["real", "drill"] = "real"
+    services: dict[Name, Service]
+    scenarios: dict[str, Objective] = Field(default_factory=dict)
+    backup: BackupPolicy = BackupPolicy()
+    checks: tuple[Check, ...] = ()
+    gates: dict[str, GatePolicy] = Field(default_factory=dict)
+    journey: UserJourney = UserJourney()
+    approvers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Role to the names that hold it; an empty map accepts any name as a claim."""
+
+    def only(self, kind: Kind) -> tuple[str, Service] | None:
+        """Return the first service of a kind with its name, or ``None``."""
+        return next(((n, s) for n, s in self.services.items() if s.kind is kind), None)

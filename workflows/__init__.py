@@ -1,0 +1,1 @@
+"""The runbooks: one scenario, one file, in the order a person would do it."""
