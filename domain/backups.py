@@ -3,7 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from domain.order import Order, Outcome, TargetOrder, Value
+from domain.order import Outcome, TargetOrder, Value
+from domain.wal import SEGMENT_BYTES
 
 
 class Level(StrEnum):
@@ -42,7 +43,7 @@ class Backup(Outcome):
     store: str = "postgres"
     kind: str = "base"
     path: str
-    """Relative to the shelf."""
+    """The data directory with its manifest, relative to the shelf."""
     started_at: datetime
     ended_at: datetime
     bytes: int
@@ -58,6 +59,10 @@ class Backup(Outcome):
     verified: Level = Level.NONE
     verified_at: datetime | None = None
     contents: Contents = Contents()
+    label: str = ""
+    """The order's label: a second call with it finds this backup."""
+    reason: str = ""
+    wal_segment_bytes: int = SEGMENT_BYTES
 
 
 class PassedOver(Value):
@@ -100,8 +105,29 @@ class BackupChoice(Outcome):
     needed_bytes: int | None = None
 
 
-class VerifyBackupOrder(Order):
-    """Verify one backup of a shelf to a level."""
+class VerifyBackupOrder(TargetOrder):
+    """Verify one backup of the target's shelf."""
 
-    shelf: str
     backup_id: str
+
+
+class ReceiveOrder(TargetOrder):
+    """Stream the WAL to the shelf; an empty ``slot`` is the one in use, else the first one."""
+
+    slot: str = ""
+
+
+class Receiving(Outcome):
+    """How the receiver stands; ``None`` means that it was not measured."""
+
+    slot: str
+    directory: str
+    """Relative to the shelf."""
+    container: str = ""
+    active: bool = False
+    slot_state: str = ""
+    """``wal_status`` of the slot: ``reserved``, ``extended``, ``unreserved``, ``lost``, or empty."""
+    lag_bytes: int | None = None
+    flushed_lsn: str | None = None
+    newest_segment: str = ""
+    """Newest closed segment in the directory."""

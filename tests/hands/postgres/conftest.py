@@ -1,0 +1,244 @@
+"""A real PostgreSQL server as a compose project would run it, small and thrown away afterwards."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import psycopg
+import pytest
+
+from activities.engine import Engine
+from activities.postgres.sql import Sql
+from activities.secrets import Secrets
+from activities.tokens import Tokens
+from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_STACK
+from domain.order import PostgresTarget, ServiceTarget, Target, VolumeMount
+from domain.stack import Kind
+
+IMAGE = "dr-lab/postgres"
+UID = 999
+PGDATA = "/var/lib/postgresql/data"
+DATABASE = "chat"
+PASSWORD = "not-a-secret: a\\test"
+SCHEMA = """
+CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE channels (id int PRIMARY KEY, owner_id int NOT NULL REFERENCES users, topic text NOT NULL);
+CREATE TABLE messages (
+    id bigint PRIMARY KEY,
+    channel_id int NOT NULL REFERENCES channels,
+    author_id int NOT NULL REFERENCES users,
+    reply_to bigint REFERENCES messages,
+    body text NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX messages_by_channel ON messages (channel_id, sent_at);
+CREATE TABLE drafts (id int PRIMARY KEY, body text NOT NULL);
+INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 200) n;
+INSERT INTO channels SELECT n, n, 'topic ' || n FROM generate_series(1, 50) n;
+INSERT INTO messages (id, channel_id, author_id, reply_to, body)
+    SELECT n, 1 + n % 50, 1 + n % 200, CASE WHEN n % 7 = 0 THEN n - 1 END, repeat(md5(n::text), 4)
+    FROM generate_series(1, 20000) n;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.sent_at = clock_timestamp(); RETURN NEW; END';
+CREATE TRIGGER messages_touch BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE drafts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_drafts ON drafts USING (true);
+"""
+PROTECTION = """
+CREATE EXTENSION amcheck;
+CREATE SCHEMA dr;
+CREATE TABLE dr.marker (n bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server and the few things a test does to it by hand."""
+
+    target: Target
+    client: docker.DockerClient
+
+    def connect(self, database: str = DATABASE) -> psycopg.Connection[tuple[object, ...]]:
+        """Open an autocommit connection of our own; close it by ``with``."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.target.postgres.host_port,
+            user="postgres",
+            password=PASSWORD,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=2,
+        )
+
+    def ask(self, query: str) -> object:
+        """Return the first value of a query's first row."""
+        with self.connect() as connection:
+            row = connection.execute(query.encode()).fetchone()
+        return None if row is None else row[0]
+
+    def do(self, statement: str) -> None:
+        """Execute a statement."""
+        with self.connect() as connection:
+            connection.execute(statement.encode())
+
+    def mark(self, number: int) -> None:
+        """Write one ledger marker."""
+        with self.connect() as connection:
+            connection.execute("INSERT INTO dr.marker (n) VALUES (%s)", [number])
+
+    @property
+    def volume_path(self) -> Path:
+        """Where the volume lies on the host."""
+        return Path(self.client.api.inspect_volume(self.target.postgres.volume)["Mountpoint"])
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.DockerClient]:
+    found = docker.from_env(timeout=60)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def engine(client: docker.DockerClient) -> Engine:
+    return Engine(client)
+
+
+@pytest.fixture(scope="session")
+def image_id(client: docker.DockerClient) -> str:
+    """Return the lab's PostgreSQL image, which ``infra.images`` builds."""
+    found = client.api.images(name=IMAGE)
+    if not found:
+        pytest.skip(f"no image {IMAGE}: build the lab's images first")
+    return str(max(found, key=lambda image: image["Created"])["Id"])
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    made = tmp_path / "state"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def sql(engine: Engine) -> Sql:
+    return Sql(Secrets(engine))
+
+
+@pytest.fixture
+def tokens(state: Path) -> Tokens:
+    return Tokens(state)
+
+
+@pytest.fixture
+def server(client: docker.DockerClient, image_id: str, tmp_path: Path) -> Iterator[Server]:
+    """Start a protected server of this test alone."""
+    with running_server(client, image_id, tmp_path / "shelf") as made:
+        yield made
+
+
+@pytest.fixture
+def target(server: Server) -> Target:
+    return server.target
+
+
+@contextmanager
+def running_server(
+    client: docker.DockerClient, image_id: str, shelf: Path, *, protected: bool = True
+) -> Iterator[Server]:
+    """Start a server with data, give it out, and remove all that was made for it."""
+    project = f"drtest-{secrets.token_hex(4)}"
+    try:
+        container = _start(client, image_id, project)
+        target = describe(client, container, project, shelf)
+        server = Server(target, client)
+        _wait(server)
+        server.do(SCHEMA + (PROTECTION if protected else ""))
+        yield server
+    finally:
+        _remove(client, project)
+
+
+def describe(client: docker.DockerClient, container: str, project: str, shelf: Path) -> Target:
+    """Return the target as it is resolved from the container."""
+    raw = client.api.inspect_container(container)
+    port = int(raw["NetworkSettings"]["Ports"]["5432/tcp"][0]["HostPort"])
+    volume = raw["Mounts"][0]["Name"]
+    server = PostgresTarget(
+        service="postgres",
+        container_id=raw["Id"],
+        container_name=raw["Name"].lstrip("/"),
+        image_id=raw["Image"],
+        volume=volume,
+        mount_path=PGDATA,
+        pgdata=PGDATA,
+        uid=UID,
+        gid=UID,
+        host_port=port,
+        network=f"{project}_default",
+        database=DATABASE,
+        password="container:postgres:POSTGRES_PASSWORD",
+        arguments=tuple(raw["Config"]["Cmd"] or ()),
+        volumes_root=str(Path(client.info()["DockerRootDir"]) / "volumes"),
+    )
+    service = ServiceTarget(
+        name="postgres",
+        kind=Kind.POSTGRES,
+        container_id=raw["Id"],
+        container_name=server.container_name,
+        image=raw["Config"]["Image"],
+        image_id=raw["Image"],
+        state=raw["State"]["Status"],
+        volumes=(VolumeMount(volume=volume, path=PGDATA),),
+        published={"5432": port},
+    )
+    return Target(stack=project, project=project, postgres=server, services=(service,), shelf=str(shelf))
+
+
+def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
+    labels = {COMPOSE_PROJECT: project, "com.docker.compose.oneoff": "False"}
+    client.api.create_volume(f"{project}_postgres_data", labels={COMPOSE_PROJECT: project})
+    client.networks.create(f"{project}_default", labels={COMPOSE_PROJECT: project})
+    made = client.containers.run(
+        image_id,
+        ["postgres", "-c", "max_connections=60", "-c", "shared_buffers=64MB"],
+        name=f"{project}_postgres",
+        detach=True,
+        labels={**labels, COMPOSE_SERVICE: "postgres", "dr.lab": "true"},
+        environment={"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE},
+        volumes={f"{project}_postgres_data": {"bind": PGDATA, "mode": "rw"}},
+        ports={"5432/tcp": ("127.0.0.1", None)},
+        network=f"{project}_default",
+        shm_size="256m",
+        restart_policy={"Name": "unless-stopped"},
+    )
+    return str(made.id)
+
+
+def _wait(server: Server) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            server.ask("SELECT 1")
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                logs = server.client.api.logs(server.target.postgres.container_id, tail=30).decode()
+                pytest.fail(f"the server did not start:\n{logs}")
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _remove(client: docker.DockerClient, project: str) -> None:
+    for label in (f"{LABEL_STACK}={project}", f"{COMPOSE_PROJECT}={project}"):
+        for container in client.containers.list(all=True, filters={"label": label}):
+            container.remove(force=True, v=False)
+    for label in (f"{LABEL_STACK}={project}", f"{COMPOSE_PROJECT}={project}"):
+        for volume in client.volumes.list(filters={"label": label}):
+            volume.remove(force=True)
+        for network in client.networks.list(filters={"label": label}):
+            network.remove()
