@@ -1,0 +1,29 @@
+"""Gives each test its tier by the folder it lives in, so that ``pytest -m unit`` means what it says."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+TIER_OF_FOLDER = {
+    "architecture": "unit",
+    "domain": "unit",
+    "drills": "e2e",
+    "e2e": "e2e",
+    "faults": "kill",
+    "hands": "hand",
+    "lab": "lab",
+    "replay": "wf",
+    "runbooks": "wf",
+}
+TIERS = {*TIER_OF_FOLDER.values(), "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that names no tier itself with the tier of its folder."""
+    for item in items:
+        if TIERS & {mark.name for mark in item.iter_markers()}:
+            continue
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in TIER_OF_FOLDER:
+            item.add_marker(TIER_OF_FOLDER[folder])
