@@ -1,7 +1,9 @@
 """What the witnesses saw, and what it means. Pure: the looking is done by the hands."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from domain.order import Outcome, Value
 
@@ -15,12 +17,43 @@ class Finding(StrEnum):
     NOT_MEASURED = "not_measured"
 
 
+class Look(StrEnum):
+    """What a witness looked at; looks of different kinds are independent of each other."""
+
+    CONTAINER = "container"
+    LOG = "log"
+    CONTROL = "control"
+    """The control file, ``pg_control``."""
+    CHECKSUMS = "checksums"
+    """The counter of checksum failures."""
+    AMCHECK = "amcheck"
+    FULL_READ = "full_read"
+    COUNTS = "counts"
+    """Rows counted through the heap against rows counted through an index."""
+    OTHER = "other"
+    """Decides nothing by itself, for example a dump of the schema alone."""
+
+
+class Trouble(StrEnum):
+    """Something that is wrong and is not corruption."""
+
+    NONE = ""
+    STOPPED = "stopped"
+    STARTING = "starting"
+    DISK_FULL = "disk_full"
+    SETTINGS = "settings"
+    """A setting, a permission or a library keeps the server from starting or letting us in."""
+    MEMORY = "memory"
+
+
 class Witness(Value):
     """One look at the server, with its evidence in one sentence."""
 
     name: str
     finding: Finding
     evidence: str
+    look: Look = Look.OTHER
+    trouble: Trouble = Trouble.NONE
 
 
 class Verdict(StrEnum):
@@ -63,3 +96,109 @@ class Assessment(Outcome):
     first_evidence_lsn: str | None = None
     timeline: int | None = None
     system_identifier: str | None = None
+    current_lsn: str | None = None
+    """Where the WAL of a server that answers stood when it was assessed."""
+    data_checksums: bool | None = None
+    damaged_tables: tuple[str, ...] = ()
+
+
+class Meaning(NamedTuple):
+    """What the witnesses mean together."""
+
+    verdict: Verdict
+    because: str
+    fitting_scenario: str = ""
+
+
+_TOLD = {Finding.SOUND, Finding.DAMAGED, Finding.INDEX_DAMAGED}
+_DIRECT = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
+_INDIRECT = {Look.LOG, Look.CHECKSUMS}
+_MIN_LOOKS = 2
+
+
+def diagnose(
+    witnesses: Sequence[Witness], *, running: bool, answers: bool, others_run: bool = True
+) -> Meaning:
+    """Weigh the witnesses.
+
+    ``others_run`` tells whether any other service of the stack runs. Nothing is called corrupt
+    without a witness that saw it, nor sound without a check that read the data, and both need two
+    independent looks. What only the log or the counter of checksum failures says is overruled
+    when every heap page was read well: the damage may be one that was repaired or dropped.
+    """
+    if len({w.look for w in witnesses if w.finding in _TOLD}) < _MIN_LOOKS:
+        return _unmeasured(witnesses, running=running, others_run=others_run)
+    decided = (
+        _damage(witnesses, answers=answers)
+        or _trouble(witnesses, running=running, answers=answers, others_run=others_run)
+        or _doubt(witnesses)
+    )
+    if decided is not None:
+        return decided
+    proof = _first(witnesses, Finding.SOUND, {Look.AMCHECK, Look.FULL_READ})
+    if answers and proof is not None:
+        return Meaning(Verdict.SOUND, proof.evidence)
+    return _unmeasured(witnesses, running=running, others_run=others_run)
+
+
+def _damage(witnesses: Sequence[Witness], *, answers: bool) -> Meaning | None:
+    control = _first(witnesses, Finding.DAMAGED, {Look.CONTROL})
+    # A server that answers writes its control file anew at the next checkpoint.
+    direct = _first(witnesses, Finding.DAMAGED, _DIRECT) or (None if answers else control)
+    if direct is not None:
+        return Meaning(Verdict.CORRUPT, direct.evidence)
+    read = _heap_was_read(witnesses)
+    hinted = _first(witnesses, Finding.DAMAGED, _INDIRECT)
+    if hinted is not None and not read:
+        return Meaning(Verdict.CORRUPT, hinted.evidence)
+    index = _first(witnesses, Finding.INDEX_DAMAGED, _DIRECT)
+    if index is not None and read:
+        return Meaning(Verdict.INDEX_ONLY, index.evidence)
+    return None
+
+
+def _doubt(witnesses: Sequence[Witness]) -> Meaning | None:
+    """Return what was seen and confirmed by nothing else."""
+    looks = set(Look) - {Look.OTHER}
+    damaged = _first(witnesses, Finding.DAMAGED, looks)
+    seen = damaged or _first(witnesses, Finding.INDEX_DAMAGED, looks)
+    if seen is None:
+        return None
+    return Meaning(Verdict.UNKNOWN, f"{seen.evidence}; no other check confirms damage")
+
+
+def _first(witnesses: Iterable[Witness], finding: Finding, looks: Iterable[Look]) -> Witness | None:
+    return next((w for w in witnesses if w.finding is finding and w.look in looks), None)
+
+
+def _heap_was_read(witnesses: Sequence[Witness]) -> bool:
+    """Tell whether a full read and amcheck both went through every table without heap damage."""
+    read = {w.finding for w in witnesses if w.look is Look.FULL_READ}
+    checked = {w.finding for w in witnesses if w.look is Look.AMCHECK}
+    return read == {Finding.SOUND} and bool(checked) and checked <= {Finding.SOUND, Finding.INDEX_DAMAGED}
+
+
+def _trouble(
+    witnesses: Sequence[Witness], *, running: bool, answers: bool, others_run: bool
+) -> Meaning | None:
+    """Return another trouble: of a server that serves, only a full disk or a lack of memory."""
+    grave = {Trouble.DISK_FULL, Trouble.MEMORY}
+    if not answers:
+        grave |= {Trouble.SETTINGS, Trouble.STOPPED}
+    found = sorted((w for w in witnesses if w.trouble in grave), key=lambda w: w.trouble)
+    # A stopped server is the effect; what stopped it says more.
+    cause = next((w for w in found if w.trouble is not Trouble.STOPPED), found[0] if found else None)
+    if cause is None:
+        return None
+    scenario = "ServiceFailure" if running or others_run else "CompleteOutage"
+    return Meaning(Verdict.OTHER_TROUBLE, cause.evidence, scenario)
+
+
+def _unmeasured(witnesses: Sequence[Witness], *, running: bool, others_run: bool) -> Meaning:
+    stopped = next((w for w in witnesses if w.trouble is Trouble.STOPPED), None)
+    missing = [w.name for w in witnesses if w.finding is Finding.NOT_MEASURED]
+    because = f"too little was measured; missing: {', '.join(missing) or 'all checks of the data'}"
+    if stopped is not None and not running:
+        scenario = "ServiceFailure" if others_run else "CompleteOutage"
+        return Meaning(Verdict.UNKNOWN, f"{stopped.evidence}; {because}", scenario)
+    return Meaning(Verdict.UNKNOWN, because)

@@ -1,0 +1,141 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.diagnosis import Finding, Look, Trouble, Verdict, Witness, diagnose
+
+READING = {Look.AMCHECK, Look.FULL_READ}
+
+
+def saw(look: Look, finding: Finding, trouble: Trouble = Trouble.NONE) -> Witness:
+    return Witness(name=look.value, look=look, finding=finding, trouble=trouble, evidence=f"{look} {finding}")
+
+
+witnesses = st.lists(
+    st.builds(saw, st.sampled_from(Look), st.sampled_from(Finding), st.sampled_from(Trouble)), max_size=9
+)
+RUNS = saw(Look.CONTAINER, Finding.SOUND)
+SANE = saw(Look.CONTROL, Finding.SOUND)
+
+
+@given(seen=witnesses, up=st.booleans(), others=st.booleans())
+def test_nothing_is_corrupt_unless_a_witness_saw_damage(
+    *, seen: list[Witness], up: bool, others: bool
+) -> None:
+    meaning = diagnose(seen, running=up, answers=up, others_run=others)
+    if meaning.verdict is Verdict.CORRUPT:
+        assert any(w.finding is Finding.DAMAGED and w.look is not Look.OTHER for w in seen)
+        assert meaning.because in {w.evidence for w in seen if w.finding is Finding.DAMAGED}
+
+
+@given(seen=witnesses, up=st.booleans())
+def test_nothing_is_sound_unless_the_data_was_read_and_nothing_spoke_against_it(
+    *, seen: list[Witness], up: bool
+) -> None:
+    meaning = diagnose(seen, running=up, answers=up)
+    if meaning.verdict is Verdict.SOUND:
+        assert up
+        assert any(w.finding is Finding.SOUND and w.look in READING for w in seen)
+        bad = {Finding.DAMAGED, Finding.INDEX_DAMAGED}
+        assert not any(w.finding in bad and w.look is not Look.OTHER for w in seen)
+
+
+@given(seen=witnesses, up=st.booleans(), others=st.booleans())
+def test_every_verdict_but_unknown_rests_on_two_independent_looks(
+    *, seen: list[Witness], up: bool, others: bool
+) -> None:
+    meaning = diagnose(seen, running=up, answers=up, others_run=others)
+    if meaning.verdict is not Verdict.UNKNOWN:
+        assert len({w.look for w in seen if w.finding is not Finding.NOT_MEASURED}) >= 2
+    assert meaning.because
+
+
+@given(seen=witnesses, up=st.booleans())
+def test_a_failing_dump_of_the_schema_never_makes_a_database_corrupt(
+    *, seen: list[Witness], up: bool
+) -> None:
+    before = diagnose(seen, running=up, answers=up)
+    after = diagnose([*seen, saw(Look.OTHER, Finding.NOT_MEASURED)], running=up, answers=up)
+    assert after.verdict is before.verdict
+
+
+@given(seen=witnesses, up=st.booleans())
+def test_damage_seen_in_the_heap_of_a_server_is_never_explained_away(
+    *, seen: list[Witness], up: bool
+) -> None:
+    more = [*seen, RUNS, saw(Look.AMCHECK, Finding.DAMAGED)]
+    assert diagnose(more, running=up, answers=up).verdict is Verdict.CORRUPT
+
+
+def test_a_stopped_container_with_a_sane_control_file_is_another_trouble() -> None:
+    seen = [saw(Look.CONTAINER, Finding.SOUND, Trouble.STOPPED), SANE]
+    meaning = diagnose(seen, running=False, answers=False, others_run=True)
+    assert (meaning.verdict, meaning.fitting_scenario) == (Verdict.OTHER_TROUBLE, "ServiceFailure")
+    meaning = diagnose(seen, running=False, answers=False, others_run=False)
+    assert (meaning.verdict, meaning.fitting_scenario) == (Verdict.OTHER_TROUBLE, "CompleteOutage")
+
+
+def test_a_full_disk_is_named_rather_than_the_stop_it_caused() -> None:
+    seen = [
+        saw(Look.CONTAINER, Finding.SOUND, Trouble.STOPPED),
+        SANE,
+        saw(Look.LOG, Finding.SOUND, Trouble.DISK_FULL),
+    ]
+    meaning = diagnose(seen, running=False, answers=False)
+    assert meaning.verdict is Verdict.OTHER_TROUBLE
+    assert meaning.because == "log sound"
+
+
+def test_a_destroyed_control_file_is_corruption_once_the_server_is_down() -> None:
+    seen = [
+        saw(Look.CONTAINER, Finding.SOUND, Trouble.STOPPED),
+        saw(Look.CONTROL, Finding.DAMAGED),
+        saw(Look.LOG, Finding.DAMAGED),
+    ]
+    assert diagnose(seen, running=False, answers=False).verdict is Verdict.CORRUPT
+
+
+def test_a_damaged_control_file_under_a_server_that_answers_is_left_to_a_person() -> None:
+    seen = [RUNS, saw(Look.CONTROL, Finding.DAMAGED), saw(Look.AMCHECK, Finding.SOUND)]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.UNKNOWN
+
+
+def test_only_indexes_are_damaged_when_every_table_was_read_well() -> None:
+    seen = [
+        RUNS,
+        saw(Look.LOG, Finding.DAMAGED),
+        saw(Look.AMCHECK, Finding.INDEX_DAMAGED),
+        saw(Look.FULL_READ, Finding.SOUND),
+    ]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.INDEX_ONLY
+
+
+def test_index_damage_without_a_full_read_is_not_called_index_only() -> None:
+    seen = [RUNS, saw(Look.AMCHECK, Finding.INDEX_DAMAGED), saw(Look.FULL_READ, Finding.NOT_MEASURED)]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.UNKNOWN
+
+
+def test_zeroed_pages_that_only_the_counts_see_are_corruption() -> None:
+    seen = [
+        RUNS,
+        saw(Look.AMCHECK, Finding.SOUND),
+        saw(Look.FULL_READ, Finding.SOUND),
+        saw(Look.COUNTS, Finding.DAMAGED),
+    ]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.CORRUPT
+
+
+def test_an_old_line_in_the_log_does_not_outweigh_a_database_that_reads_well() -> None:
+    seen = [
+        RUNS,
+        saw(Look.LOG, Finding.DAMAGED),
+        saw(Look.AMCHECK, Finding.SOUND),
+        saw(Look.FULL_READ, Finding.SOUND),
+    ]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.UNKNOWN
+
+
+def test_checks_that_could_not_be_made_are_named() -> None:
+    seen = [RUNS, saw(Look.LOG, Finding.SOUND), saw(Look.AMCHECK, Finding.NOT_MEASURED)]
+    meaning = diagnose(seen, running=True, answers=True)
+    assert meaning.verdict is Verdict.UNKNOWN
+    assert "amcheck" in meaning.because
