@@ -1,0 +1,144 @@
+"""Restores a base backup into a new volume; nothing that runs is touched."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.engine import Engine, Job
+from activities.postgres.one_shot import VOLUME, as_root, below, labels, run, script, shell
+from activities.pulse import beat
+from activities.tokens import Tokens
+from domain.errors import BackupUnusable, Refused, Unavailable
+from domain.names import container_name, volume_name
+from domain.recovery import Restored, RestoreOrder
+
+_ATTEMPT = "dr.attempt"
+_FOREIGN_OWNER = 20
+_NO_ROOM = 21
+_UNREADABLE = 22
+_SLOWEST_BYTES_PER_SECOND = 10_000_000
+_LEAST_LIMIT_SECONDS = 600.0
+
+
+class Restoring:
+    """Copies a backup of the shelf into a volume that no server knows yet."""
+
+    def __init__(self, engine: Engine, tokens: Tokens, state: Path) -> None:
+        """Act through these clients; ``state`` is DR_STATE."""
+        self._engine = engine
+        self._tokens = tokens
+        self._state = state
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def ensure_restored(self, order: RestoreOrder) -> Restored:
+        """Have the backup in this attempt's volume, each file of it on disk.
+
+        The copy is a detached job; a second call finds it running, finished or half done.
+        Raises ``BackupUnusable`` when the backup cannot be read and ``Refused`` without room.
+        """
+        self._tokens.admit(order, order.target.stack)
+        volume = volume_name(order.recovery_id, "postgres", order.attempt)
+        self._engine.ensure_volume(volume, labels(order, "restored"))
+        job = self._job(order, volume)
+        self._drop_other_attempts(job)
+        code, text, known = self._follow(order, job)
+        if code == _FOREIGN_OWNER:
+            self._give_to_server(order, volume)
+            self._engine.remove(job.name, force=True)
+            code, text, known = self._follow(order, job)
+        last = text.strip().splitlines()[-1:] or [""]
+        if code != 0 or not last[0].startswith("done "):
+            self._engine.remove(job.name, force=True)
+            raise _failure(order, code, last[0])
+        copied, milliseconds = (int(part) for part in last[0].split()[1:])
+        seconds = milliseconds / 1000
+        return Restored(
+            volume=volume,
+            bytes=copied,
+            seconds=seconds,
+            reattached=known,
+            sentence=f"Backup {order.backup.id} ({_mb(copied)}) restored into {volume} in {seconds:.1f} s",
+        )
+
+    def _job(self, order: RestoreOrder, volume: str) -> Job:
+        server = order.target.postgres
+        identity = f"{order.recovery_id} {order.attempt} {order.backup.id}"
+        job = shell(
+            server,
+            container_name(order.recovery_id, "restore"),
+            script("restore_base.sh"),
+            below(server, VOLUME),
+            identity,
+            binds={
+                str(Path(order.target.shelf) / order.backup.path): "/backup:ro",
+                # Mounted where the server has it, Docker gives a new volume the image's owner and mode;
+                # the second path is the one that the script uses.
+                volume: f"{VOLUME}:rw",
+            },
+            labelled={**labels(order, "restore"), _ATTEMPT: identity},
+        )
+        return replace(job, stop_signal="SIGTERM")
+
+    def _drop_other_attempts(self, job: Job) -> None:
+        """Remove the job of an earlier attempt, and one of this attempt that failed."""
+        found = self._engine.look(job.name)
+        if found is None:
+            return
+        if found.labels.get(_ATTEMPT) != job.labels[_ATTEMPT] or found.exit_code not in {None, 0}:
+            self._engine.remove(job.name, force=True)
+
+    def _follow(self, order: RestoreOrder, job: Job) -> tuple[int, str, bool]:
+        limit = max(_LEAST_LIMIT_SECONDS, order.backup.bytes / _SLOWEST_BYTES_PER_SECOND)
+        state, text, known = self._engine.follow(
+            job, lambda line: beat(_progress(line)), limit_seconds=limit
+        )
+        return state.exit_code or 0, text, known
+
+    def _give_to_server(self, order: RestoreOrder, volume: str) -> None:
+        """Make the server's user own the root of a volume that Docker made as root's."""
+        server = order.target.postgres
+        job = shell(
+            server,
+            container_name(order.recovery_id, "owner"),
+            'chown "$1" /volume && chmod 0700 /volume',
+            f"{server.uid}:{server.gid}",
+            binds={volume: f"{VOLUME}:rw"},
+            labelled=labels(order, "owner"),
+        )
+        code, text = run(self._engine, as_root(job, "CHOWN", "FOWNER"))
+        if code != 0:
+            raise Unavailable(
+                f"the new volume cannot be given to the server's user: {text.strip()}",
+                where=volume,
+                code="volume-owner",
+            )
+
+
+def _failure(order: RestoreOrder, code: int, said: str) -> Exception:
+    if code == _NO_ROOM:
+        return Refused(
+            "the volumes' filesystem has no room for the restored copy",
+            where=order.target.postgres.volumes_root,
+            hint="free room or release what earlier recoveries kept aside; the live data is untouched",
+            code="no-room",
+        )
+    if code == _UNREADABLE:
+        return BackupUnusable(
+            f"the backup cannot be copied whole: {said}", where=order.backup.id, code="backup-unreadable"
+        )
+    return Unavailable(
+        f"the restore ended with status {code}: {said}", where=order.backup.id, code="restore-ended"
+    )
+
+
+def _progress(line: str) -> str:
+    parts = line.split()
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - done and total
+        return "the restore runs"
+    done, total = (int(part) for part in parts)
+    return f"{_mb(done)} of {_mb(total)} restored"
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
