@@ -1,7 +1,27 @@
 """Heartbeats of hands that take long, usable with and without Temporal around them."""
 
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 from temporalio import activity
 from temporalio.exceptions import CancelledError
+
+
+@dataclass
+class Said:
+    """The last sentence of a hand, repeated by the worker's liveness beat."""
+
+    sentence: str = "at work"
+
+
+_said: ContextVar[Said | None] = ContextVar("said", default=None)
+
+
+def listen() -> Said:
+    """Return the holder into which ``beat`` of this context speaks from now on."""
+    said = Said()
+    _said.set(said)
+    return said
 
 
 def beat(sentence: str) -> None:
@@ -11,6 +31,9 @@ def beat(sentence: str) -> None:
     """
     if not activity.in_activity():
         return
+    said = _said.get()
+    if said is not None:
+        said.sentence = sentence
     activity.heartbeat(sentence)
     if activity.is_cancelled():
         message = "the attempt was called off; its job goes on"

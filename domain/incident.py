@@ -1,0 +1,55 @@
+"""What an operator asks for, and what a run answers."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from domain.ledger import Loss
+from domain.order import Outcome, Value
+
+
+class RecoveryRequest(Value):
+    """The input of every recovery; ``{}`` starts it on the worker's default stack."""
+
+    stack: str = Field(default="", max_length=63)
+    mode: Literal["real", "drill", "plan"] = "real"
+    requested_by: str = Field(default="", max_length=200)
+    reason: str = Field(default="", max_length=2000)
+
+
+class RecoveryResult(Value):
+    """The end of a run, outcome first; the whole story is in the report."""
+
+    outcome: Literal["recovered", "stood_down", "aborted"]
+    rule: str
+    recovery_id: str
+    rto_seconds: float | None = None
+    downtime_seconds: float | None = None
+    loss: Loss = Loss()
+    report: str = ""
+    """Path of the report on the worker's host."""
+
+
+class StatusView(Value):
+    """The answer of the query ``status``: what ``dr status`` and ``dr timeline`` show."""
+
+    recovery_id: str
+    stack: str
+    scenario: str
+    mode: str
+    state: str
+    """``running``, ``gate``, ``parked``, ``held`` or ``ended``."""
+    gate: str = ""
+    digest: str = ""
+    brief: tuple[str, ...] = ()
+    maximum_loss_seconds: int | None = None
+    question: str = ""
+    parked_step: str = ""
+    parked_reason: str = ""
+    parked_code: str = ""
+    skippable: bool = False
+    lines: tuple[str, ...] = ()
+
+
+class Told(Outcome):
+    """People were told."""

@@ -1,0 +1,56 @@
+"""Settings of every process of ours: the only place that reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _default_state() -> Path:
+    """Return ``.dr`` of a checkout, else ``/var/lib/dr``."""
+    if (REPOSITORY / "infra" / "lab").is_dir() and (REPOSITORY / "Makefile").is_file():
+        return REPOSITORY / ".dr"
+    return Path("/var/lib/dr")
+
+
+class Settings(BaseSettings):
+    """Read from ``DR_…`` variables; the connection to Temporal comes from ``TEMPORAL_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DR_", extra="ignore")
+
+    state: Path = Field(default_factory=_default_state)
+    """Directory of everything that must survive: decision S1."""
+    stack_files: str = ""
+    """Stack files joined by colons; empty means every ``*.yaml`` of ``DR_STATE/stacks``, else the lab's."""
+    default_stack: str = ""
+    """The stack that ``{}`` means; empty means the first one."""
+    roles: str = "control,host"
+    site: str = "main"
+    control_queue: str = "dr-control"
+    metrics_bind: str = "127.0.0.1:9464"
+    ui_address: str = "http://127.0.0.1:8233"
+    tools_image: str = ""
+    """Image of the tools; empty means the local one labelled ``dr.role=tools``."""
+    otlp_endpoint: str = ""
+    heartbeat_every_seconds: float = 1.0
+    probes_per_second: float = 10.0
+    log_format: Literal["json", "console"] = "json"
+
+    def stacks(self) -> dict[str, Path]:
+        """Return the stack files by the name of their file; the content decides the real name."""
+        if self.stack_files:
+            paths = [Path(part) for part in self.stack_files.split(":") if part]
+        else:
+            paths = sorted((self.state / "stacks").glob("*.yaml")) or [
+                REPOSITORY / "infra" / "stack.yaml"
+            ]
+        return {str(path): path for path in paths}
+
+
+def environment() -> dict[str, str]:
+    """Return the process environment, for references to secrets and for child processes."""
+    return dict(os.environ)

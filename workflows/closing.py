@@ -1,0 +1,123 @@
+"""The end of every run: the outcome, the rule that decided it, and the report."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.reports import Reports
+    from domain.incident import RecoveryRequest, RecoveryResult
+    from domain.ledger import Loss
+    from domain.objectives import objective_of
+    from domain.order import Facts
+    from domain.recovery import Proof
+    from domain.report import KeptAside, Report, ReportOrder, ReportWritten
+    from domain.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ends, with the sentence that decided."""
+
+    outcome: Literal["recovered", "stood_down", "aborted"]
+    rule: str
+
+
+@dataclass
+class Evidence:
+    """What a run has measured so far; whatever is not set here was not measured."""
+
+    proofs: list[Proof] = field(default_factory=list)
+    loss: Loss = field(default_factory=Loss)
+    skew_seconds: float | None = None
+    downtime_seconds: float | None = None
+    kept_aside: list[KeptAside] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    """What was changed and how to undo it, newest last."""
+
+
+class Closing:
+    """Drafts the report from what the run knows; the hand completes it from history."""
+
+    SCENARIO: str
+    request: RecoveryRequest
+    timeline: Timeline
+    recovery_id: str
+    stack_name: str
+    facts: Facts
+    closing = False
+
+    def open_evidence(self) -> None:
+        """Start with nothing measured."""
+        self.evidence = Evidence()
+
+    async def close(self, ending: Ending) -> RecoveryResult:
+        """Write the report and return the result of the run."""
+        self.closing = True
+        draft = self.draft(ending)
+        written = await self._write(draft)
+        report = written.report if written else draft
+        return RecoveryResult(
+            outcome=ending.outcome,
+            rule=ending.rule,
+            recovery_id=self.recovery_id,
+            rto_seconds=report.rto_seconds,
+            downtime_seconds=report.downtime_seconds,
+            loss=report.loss,
+            report=next((path for path in written.paths if path.endswith(".html")), "") if written else "",
+        )
+
+    async def _write(self, draft: Report) -> ReportWritten | None:
+        from workflows.runbook import Runbook  # noqa: PLC0415 - the two need each other
+
+        assert isinstance(self, Runbook)  # noqa: S101 - for the type checker
+        return await self.step(
+            "Write the report",
+            Reports.ensure_report_written,
+            ReportOrder(draft=draft),
+            skipped=ReportWritten(report=draft, paths=(), sentence="no report was written"),
+            control=True,
+        )
+
+    def draft(self, ending: Ending) -> Report:
+        """Return the report as far as the run itself knows it."""
+        info, found, line = workflow.info(), self.evidence, self.timeline
+        declared, verified = line.moment("declared"), line.moment("verified")
+        rto = (verified - declared).total_seconds() if declared and verified else None
+        objective = objective_of(self.facts.stack, self.SCENARIO) if hasattr(self, "facts") else None
+        return Report(
+            run_id=info.run_id,
+            workflow_id=info.workflow_id,
+            recovery_id=self.recovery_id,
+            stack=self.stack_name,
+            scenario=self.SCENARIO,
+            mode=self.request.mode,
+            outcome=ending.outcome,
+            rule=ending.rule,
+            rto_seconds=rto,
+            rto_objective_seconds=_seconds(objective.rto if objective else None),
+            downtime_seconds=found.downtime_seconds,
+            waiting_on_people_seconds=line.waited_seconds(),
+            rpo_objective_seconds=_seconds(objective.rpo if objective else None),
+            loss=found.loss,
+            skew_seconds=found.skew_seconds,
+            checks=tuple(found.proofs),
+            kept_aside=tuple(found.kept_aside),
+            started_at=info.start_time,
+            ended_at=workflow.now(),
+            marks=tuple(line.marks),
+            decisions=tuple(line.decisions),
+            waits=tuple(line.waits),
+            passed_over=tuple(found.passed_over),
+            notes=tuple(line.notes),
+            facts=dict(found.facts),
+            changed=tuple(found.changed) if ending.outcome != "recovered" else (),
+        )
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()
