@@ -5,12 +5,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from domain.ledger import Loss
+from domain.ledger import Loss, Store
 from domain.order import Order, Outcome, Value
 from domain.recovery import Proof
 
 Mode = Literal["real", "drill", "plan"]
 ReportOutcome = Literal["recovered", "stood_down", "aborted", "needs_human", "open"]
+
+
+class Span(Value):
+    """One stretch of work on a step: from being asked for until its end, all attempts included."""
+
+    started_at: datetime
+    ended_at: datetime | None = None
+    attempts: int = 1
+    last_attempt_at: datetime | None = None
+    """When the attempt that ended it was taken up."""
+    outcome: str = "done"
 
 
 class StepLine(Value):
@@ -20,19 +31,23 @@ class StepLine(Value):
     title: str
     attempts: int
     workers: tuple[str, ...] = ()
-    """Identities of the workers that took its attempts, in order."""
+    """Identities of the workers that took its attempts, in order, as far as the history tells."""
     started_at: datetime
     seconds: float | None = None
+    """Time worked on it; the waiting between a failure and a person's retry is not in it."""
     outcome: str
-    """``done``, ``skipped``, ``failed``, ``running``."""
+    """``done``, ``skipped``, ``failed``, ``cancelled``, ``running``."""
     sentence: str = ""
+    spans: tuple[Span, ...] = ()
+    """More than one when a person had it done again."""
 
 
 class Interruption(Value):
     """Something that tried to stop the run, and did not."""
 
     kind: str
-    """``worker_killed``, ``worker_changed``, ``attempt_retried``, ``server_restarted``."""
+    """``worker_killed``, ``worker_changed``, ``worker_silent``, ``attempt_retried``, ``runbook_failed``,
+    ``server_restarted``."""
     at: datetime
     sentence: str
 
@@ -102,13 +117,26 @@ class Report(Value):
     decisions: tuple[DecisionLine, ...] = ()
     waits: tuple[tuple[datetime, datetime], ...] = ()
     """Intervals spent waiting for people, for the timeline drawing."""
+    loss_objectives: dict[str, float] = Field(default_factory=dict)
+    """Seconds that each store may lose, where the stack file says so."""
+    downtime_from: datetime | None = None
+    downtime_until: datetime | None = None
+    backup_taken: str = ""
     passed_over: tuple[str, ...] = ()
+    kept_aside_reason: str = ""
+    """Why nothing was kept aside, when nothing was."""
     notes: tuple[Note, ...] = ()
     headline: str = ""
     facts: dict[str, str] = Field(default_factory=dict)
     """Backup taken, stack digest, code version and the like, for the reader."""
     changed: tuple[str, ...] = ()
     """What was changed and how to undo it; for an aborted or parked run."""
+
+    def loss_objective(self, store: Store) -> float | None:
+        """Return what a store may lose in seconds; the scenario's objective speaks for PostgreSQL."""
+        if store in self.loss_objectives:
+            return self.loss_objectives[store]
+        return self.rpo_objective_seconds if store is Store.POSTGRES else None
 
 
 class ReportOrder(Order):
@@ -122,3 +150,30 @@ class ReportWritten(Outcome):
 
     report: Report
     paths: tuple[str, ...]
+
+
+def completed(draft: Report, steps: tuple[StepLine, ...], survived: tuple[Interruption, ...]) -> Report:
+    """Complete what the run knows of itself with what its history shows.
+
+    The history decides about times, attempts and workers. Only the run knows that a person skipped a step.
+    """
+    drafted = {step.id: step for step in draft.steps}
+    lines = [_joined(step, drafted.pop(step.id, None)) for step in steps]
+    lines += drafted.values()
+    known = {(flag.kind, flag.at): flag for flag in (*draft.interruptions_survived, *survived)}
+    return draft.model_copy(
+        update={
+            "steps": tuple(sorted(lines, key=lambda line: line.started_at)),
+            "interruptions_survived": tuple(sorted(known.values(), key=lambda flag: flag.at)),
+        }
+    )
+
+
+def _joined(step: StepLine, drafted: StepLine | None) -> StepLine:
+    if drafted is None:
+        return step
+    if drafted.outcome == "skipped":
+        told = {"outcome": "skipped", "sentence": drafted.sentence or step.sentence}
+    else:
+        told = {"sentence": step.sentence or drafted.sentence}
+    return step.model_copy(update={**told, "title": drafted.title or step.title})

@@ -1,0 +1,193 @@
+"""Which outcome a run may claim, and the sentence that decided it.
+
+A run is recovered only when everything that had to be shown was shown: a check that was not made counts as
+little as one that failed. A missed objective does not take the recovery away; the headline says so in words.
+"""
+
+from typing import Literal
+
+from domain.durations import spoken
+from domain.ledger import Store, StoreLoss
+from domain.order import Value
+from domain.recovery import Proof
+from domain.report import Report, ReportOutcome
+
+STORE_NAMES = {
+    Store.POSTGRES: "PostgreSQL",
+    Store.REDIS: "Redis",
+    Store.OBJECTS: "objects",
+    Store.SEARCH: "search",
+}
+
+
+class Ending(Value):
+    """How the run came to its end, as the runbook saw it."""
+
+    kind: Literal["finished", "stood_down", "aborted", "parked", "open"] = "open"
+    because: str = ""
+    """Evidence for standing down, a person's reason for aborting, or what the run is parked at."""
+
+
+class Required(Value):
+    """What has to be shown before a run may call itself recovered."""
+
+    checks: tuple[str, ...] = ()
+    """Names of mandatory checks; every proof of such a name must have passed."""
+    journey: tuple[str, ...] = ()
+    """Names of the checks made from the user's side."""
+    loss_of: tuple[Store, ...] = (Store.POSTGRES,)
+    """Stores whose loss must have been measured."""
+    advisory: tuple[str, ...] = ()
+    """Names of checks that may fail without taking the recovery away; the report shows them all the same."""
+
+
+class Ruling(Value):
+    """The outcome, the sentence that decided it, and the headline of the report."""
+
+    outcome: ReportOutcome
+    rule: str
+    headline: str
+
+
+def outcome_rule(report: Report, ending: Ending, required: Required) -> Ruling:
+    """Decide the outcome of a run from what its report holds."""
+    if ending.kind == "open":
+        return Ruling(outcome="open", rule=ending.because or "The run goes on.", headline="The run goes on")
+    if ending.kind == "aborted":
+        return _aborted(report, ending.because)
+    if ending.kind == "parked":
+        return _parked(ending.because or "a step that needs a person")
+    if ending.kind == "stood_down" or report.mode == "plan":
+        return _stood_down(report, ending.because)
+    missing = not_shown(report, required)
+    if missing:
+        return _parked("Not recovered: " + "; ".join(missing) + ".")
+    return Ruling(outcome="recovered", rule=_recovered_rule(report, required), headline=_headline(report))
+
+
+def not_shown(report: Report, required: Required) -> tuple[str, ...]:
+    """Return everything that keeps a finished run from being recovered, as sentences."""
+    reasons: list[str] = []
+    if not required.checks:
+        reasons.append("no check was mandatory, so nothing was proven")
+    if not required.journey:
+        reasons.append("nothing was tried from the user's side")
+    for name in dict.fromkeys((*required.checks, *required.journey)):
+        reasons += _lacking(name, [proof for proof in report.checks if proof.name == name])
+    mandatory = {*required.checks, *required.journey}
+    reasons += [
+        f"check {proof.name!r} failed: {proof.evidence}"
+        for proof in report.checks
+        if proof.passed is False and proof.name not in mandatory and proof.name not in required.advisory
+    ]
+    reasons += [
+        f"the loss of {STORE_NAMES[store]} was not measured"
+        for store in required.loss_of
+        if not _measured(getattr(report.loss, store))
+    ]
+    if not report.kept_aside and not report.kept_aside_reason:
+        reasons.append("no old data is kept aside, and nobody said why")
+    return tuple(reasons)
+
+
+def _lacking(name: str, proofs: list[Proof]) -> list[str]:
+    if not proofs:
+        return [f"mandatory check {name!r} is missing"]
+    failed = [p for p in proofs if p.passed is False]
+    unmade = [p for p in proofs if p.passed is None]
+    return [f"mandatory check {name!r} failed: {p.evidence}" for p in failed] + [
+        f"mandatory check {name!r} was not made: {p.evidence}" for p in unmade
+    ]
+
+
+def _measured(loss: StoreLoss) -> bool:
+    # Zero acknowledged markers would make any loss come out as none.
+    return loss.seconds is not None and loss.markers_acknowledged != 0
+
+
+def _recovered_rule(report: Report, required: Required) -> str:
+    losses = ", ".join(_told_loss(store, getattr(report.loss, store)) for store in required.loss_of)
+    parts = [
+        f"{len(required.checks)} of {len(required.checks)} mandatory checks passed",
+        f"{len(required.journey)} of {len(required.journey)} actions worked from the user's side",
+    ]
+    if losses:
+        parts.append(f"measured loss: {losses}")
+    if report.kept_aside:
+        parts.append("the old data is kept in " + ", ".join(kept.volume for kept in report.kept_aside))
+    else:
+        parts.append(f"nothing is kept aside: {report.kept_aside_reason}")
+    parts.append(_against("RTO", report.rto_seconds, report.rto_objective_seconds))
+    parts.append(_against("RPO", report.loss.postgres.seconds, report.loss_objective(Store.POSTGRES)))
+    skipped = [step.title for step in report.steps if step.outcome == "skipped"]
+    if skipped:
+        parts.append("skipped by a person: " + ", ".join(skipped))
+    return "Recovered: " + "; ".join(parts) + "."
+
+
+def _told_loss(store: Store, loss: StoreLoss) -> str:
+    text = f"{STORE_NAMES[store]} {spoken(loss.seconds)}"
+    if loss.markers_lost is None or loss.markers_acknowledged is None:
+        return text
+    return f"{text} ({loss.markers_lost} of {loss.markers_acknowledged} markers)"
+
+
+def _against(name: str, measured: float | None, objective: float | None) -> str:
+    if measured is None:
+        return f"{name} not measured"
+    if objective is None:
+        return f"{name} {spoken(measured)}, no objective"
+    verdict = "met" if measured <= objective else "missed"
+    return f"{name} {spoken(measured)} against an objective of {spoken(objective)}: {verdict}"
+
+
+def _headline(report: Report) -> str:
+    took = "Recovered"
+    if report.rto_seconds is not None:
+        took = f"Recovered in {spoken(report.rto_seconds)}"
+    missed = []
+    if _exceeds(report.rto_seconds, report.rto_objective_seconds):
+        missed.append(f"later than the objective of {spoken(report.rto_objective_seconds)}")
+    rpo = report.loss_objective(Store.POSTGRES)
+    if _exceeds(report.loss.postgres.seconds, rpo):
+        missed.append(f"with more loss than the objective of {spoken(rpo)}")
+    lost = report.loss.postgres.seconds
+    if lost is None:
+        loss = "loss of PostgreSQL not measured"
+    else:
+        loss = f"{spoken(lost)} of PostgreSQL data lost" if lost else "no PostgreSQL data lost"
+    return ", ".join([took + (", but " + " and ".join(missed) if missed else ""), loss])
+
+
+def _exceeds(measured: float | None, objective: float | None) -> bool:
+    return measured is not None and objective is not None and measured > objective
+
+
+def _stood_down(report: Report, because: str) -> Ruling:
+    if report.changed:
+        return _parked("Not stood down: something was changed: " + "; ".join(report.changed) + ".")
+    if report.mode == "plan":
+        reason = because or "the steps that only look were carried out"
+        return Ruling(
+            outcome="stood_down", rule=f"Plan only: {reason}.", headline="Plan only: nothing was changed"
+        )
+    if not because:
+        return _parked("Not stood down: no evidence says why.")
+    return Ruling(
+        outcome="stood_down",
+        rule=f"Stood down, nothing was changed: {because}",
+        headline="Stood down: nothing was changed",
+    )
+
+
+def _aborted(report: Report, because: str) -> Ruling:
+    changed = f"{len(report.changed)} things were changed" if report.changed else "nothing was changed"
+    return Ruling(
+        outcome="aborted",
+        rule=f"Aborted: {because or 'no reason was given'}; {changed}.",
+        headline=f"Aborted by a person; {changed}",
+    )
+
+
+def _parked(because: str) -> Ruling:
+    return Ruling(outcome="needs_human", rule=because, headline="Parked: a person has to decide")
