@@ -247,10 +247,12 @@ class Engine:
         with _speaking(name):
             self._client.api.update_container(name, restart_policy={"Name": policy})
 
-    def logs(self, name: str, *, tail: int | str = 50, since: int | None = None) -> str:
+    def logs(
+        self, name: str, *, tail: int | str = 50, since: int | None = None, timestamps: bool = False
+    ) -> str:
         """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
         with _speaking(name):
-            raw: bytes = self._client.api.logs(name, tail=tail, since=since)
+            raw: bytes = self._client.api.logs(name, tail=tail, since=since, timestamps=timestamps)
         return raw.decode(errors="replace")
 
     def run(

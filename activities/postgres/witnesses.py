@@ -1,0 +1,224 @@
+"""What can be seen of a PostgreSQL server from outside: its container, its log, its control file."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from docker.errors import NotFound
+
+from activities.engine import ContainerState, Engine, Job
+from activities.pulse import beat
+from domain.diagnosis import Finding, Look, Trouble, Witness
+from domain.errors import DrError
+from domain.names import LABEL_ROLE, LABEL_STACK
+from domain.order import PostgresTarget, TargetOrder
+
+_DAMAGE = re.compile(
+    r"invalid page in block \d+|page verification failed"
+    r"|could not read blocks? [\d.]+ in file|Input/output error"
+    r'|could not (open|read|access) file "(base|global|pg_xact|pg_multixact|pg_tblspc)/.*'
+    r"(No such file|read \d+ of)|could not access status of transaction"
+    r"|incorrect checksum in control file|database files are incompatible with server"
+    r'|could not (open|read) file "[^"]*pg_control"'
+    r"|could not locate (a valid|required) checkpoint record|could not find redo location"
+    r"|invalid (primary )?checkpoint record|relation mapping file .* (contains|invalid)"
+    r"|is not a valid data directory|compressed (pglz|lz4) data is corrupt"
+    r"|(missing|unexpected) chunk number|found xm(in|ax) \d+ from before"
+    r"|contains (unexpected zero|corrupted) page|is not a btree|heap tuple .* lacks matching index"
+)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_SETTINGS = re.compile(
+    r"unrecognized configuration parameter|invalid value for parameter|configuration file .* contains errors"
+    r"|could not (load|access) (library|file) \"\$libdir|Permission denied|has (wrong ownership|invalid perm)"
+    r"|could not bind|lock file .* already exists|recovery command file"
+)
+_MEMORY = re.compile(r"[Oo]ut of memory|could not fork new process|could not map anonymous shared memory")
+_BLOCK = re.compile(r'block (\d+) (?:of relation|in file) "?([^\s"]+)')
+_LINE = re.compile(r"^(\S+Z) (?:.*?\b)?(WARNING|ERROR|FATAL|PANIC|LOG):\s+(.*)$")
+_LITTLE_ROOM = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LogSeen:
+    """What the log says since the last start that served."""
+
+    witness: Witness
+    first_at: datetime | None = None
+    blocks: tuple[tuple[str, int], ...] = ()
+    """File of the relation, relative to PGDATA, and block."""
+
+
+@dataclass(frozen=True)
+class ControlSeen:
+    """What ``pg_controldata`` says."""
+
+    witness: Witness
+    system_identifier: str | None = None
+    timeline: int | None = None
+    checksums: bool | None = None
+    redo_lsn: str | None = None
+    checkpoint_at: datetime | None = None
+
+
+def damage_in(text: str) -> str | None:
+    """Return the first line of a text that speaks of damaged data, or ``None``."""
+    return next((line.strip() for line in text.splitlines() if _DAMAGE.search(line)), None)
+
+
+def block_in(message: str) -> tuple[str, int] | None:
+    """Return the file and the block that a message names, or ``None``."""
+    found = _BLOCK.search(message)
+    # A second segment of 1 GiB is a file of its own, with a suffix; the block number is global.
+    return (re.sub(r"\.\d+$", "", found[2]), int(found[1])) if found else None
+
+
+def look_at_container(state: ContainerState, server: PostgresTarget, *, answers: bool) -> Witness:
+    """Say whether the server's process runs and how it ended, and how much room its disk has."""
+    raw = state.raw["State"]
+    room = os.statvfs(server.volumes_root)
+    free = room.f_bavail * room.f_frsize
+    trouble = Trouble.NONE
+    said = f"container {state.status}, restarted {state.raw.get('RestartCount', 0)} times"
+    if not state.running:
+        said += f", exit code {raw.get('ExitCode')}"
+        trouble = Trouble.STOPPED
+    elif not answers:
+        said += ", no connection"
+        trouble = Trouble.STARTING
+    if raw.get("OOMKilled"):
+        said += ", killed for lack of memory"
+        trouble = Trouble.MEMORY
+    if free < _LITTLE_ROOM:
+        said += f", only {free // 2**20} MiB left on its disk"
+        trouble = Trouble.DISK_FULL
+    return Witness(
+        name="container", look=Look.CONTAINER, finding=Finding.SOUND, evidence=said, trouble=trouble
+    )
+
+
+def look_at_log(engine: Engine, state: ContainerState, *, answers: bool) -> LogSeen:
+    """Read the log since the last start that reached *ready to accept connections*."""
+    lines = list(_since_healthy_start(engine.logs(state.id, tail=5000, timestamps=True).splitlines()))
+    if not lines:
+        return LogSeen(_log_witness(Finding.NOT_MEASURED, "the container's log holds no lines of the server"))
+    bad = [(at, text) for at, text in lines if _DAMAGE.search(text) and not _FULL.search(text)]
+    if bad:
+        blocks = sorted({found for _, text in bad if (found := block_in(text)) is not None})
+        said = f"the log says at {bad[0][0]:%H:%M:%S}: {bad[0][1]} ({len(bad)} such lines)"
+        return LogSeen(_log_witness(Finding.DAMAGED, said), bad[0][0], tuple(blocks))
+    for pattern, trouble in (
+        (_FULL, Trouble.DISK_FULL),
+        (_MEMORY, Trouble.MEMORY),
+        (_SETTINGS, Trouble.SETTINGS),
+    ):
+        said = next((text for _, text in reversed(lines) if pattern.search(text)), "")
+        # A server that serves again has got over it.
+        if said and not answers:
+            return LogSeen(_log_witness(Finding.SOUND, f"the log says: {said}", trouble))
+    return LogSeen(_log_witness(Finding.SOUND, f"{len(lines)} lines of log without a word of damage"))
+
+
+def _log_witness(finding: Finding, said: str, trouble: Trouble = Trouble.NONE) -> Witness:
+    return Witness(name="server log", look=Look.LOG, finding=finding, evidence=said[:300], trouble=trouble)
+
+
+def _since_healthy_start(raw: Sequence[str]) -> Iterator[tuple[datetime, str]]:
+    """Yield time and message of what the server itself said; statements and details are not its words."""
+    parsed = [found for line in raw if (found := _LINE.match(line)) is not None]
+    begin = started = 0
+    for number, found in enumerate(parsed):
+        if found[3].startswith("starting PostgreSQL"):
+            started = number
+        elif found[3].startswith("database system is ready to accept connections"):
+            begin = started
+    for found in parsed[begin:]:
+        stamp = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", found[1]))
+        yield stamp.astimezone(UTC), found[3]
+
+
+def look_at_control_file(engine: Engine, order: TargetOrder, state: ContainerState) -> ControlSeen:
+    """Read the control file, in the container when it runs, else in one of ours, read-only."""
+    text = ""
+    for _ in range(3):
+        beat("reading the control file")
+        try:
+            text = _read_control(engine, order, state)
+        except DrError as error:
+            return ControlSeen(_control_witness(Finding.NOT_MEASURED, str(error)))
+        # A server may be writing it at this very moment.
+        if not state.running or control_problem(text) is None:
+            break
+    return read_control(text)
+
+
+def control_problem(text: str) -> str | None:
+    """Return what ``pg_controldata`` found wrong, or ``None``."""
+    for line in text.splitlines():
+        if "does not match value stored in file" in line or "possible byte ordering mismatch" in line:
+            return "pg_controldata: the checksum of pg_control does not match its content"
+        if re.search(r"error: could not (open|read) file|invalid WAL segment size", line):
+            return line.strip()
+    return None if "system identifier" in text else "pg_controldata said nothing of use"
+
+
+def read_control(text: str) -> ControlSeen:
+    """Make sense of the output of ``pg_controldata`` in English and UTC."""
+    problem = control_problem(text)
+    if problem is not None:
+        # A control file that cannot be trusted tells neither identity nor position.
+        return ControlSeen(_control_witness(Finding.DAMAGED, problem))
+    facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in text.splitlines())}
+    state = facts.get("Database cluster state", "unknown")
+    at = facts.get("Time of latest checkpoint", "")
+    try:
+        checkpoint_at = datetime.strptime(at, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError:
+        checkpoint_at = None
+    timeline = int(facts.get("Latest checkpoint's TimeLineID", "0"))
+    return ControlSeen(
+        _control_witness(Finding.SOUND, f"control file sane: {state}, timeline {timeline}"),
+        system_identifier=facts.get("Database system identifier"),
+        timeline=timeline or None,
+        checksums=facts.get("Data page checksum version", "0") != "0",
+        redo_lsn=facts.get("Latest checkpoint's REDO location"),
+        checkpoint_at=checkpoint_at,
+    )
+
+
+def _control_witness(finding: Finding, said: str) -> Witness:
+    return Witness(name="control file", look=Look.CONTROL, finding=finding, evidence=said[:300])
+
+
+_ENGLISH = {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def _read_control(engine: Engine, order: TargetOrder, state: ContainerState) -> str:
+    server = order.target.postgres
+    owner = f"{server.uid}:{server.gid}"
+    if state.running:
+        command = ("pg_controldata", "-D", server.pgdata)
+        try:
+            done = engine.run(state.id, command, user=owner, environment=_ENGLISH)
+        except (DrError, NotFound):
+            pass  # it stopped meanwhile, as a container in a restart loop does
+        else:
+            return done.errors + done.output
+    name = f"dr-{order.recovery_id or order.target.stack}-control"
+    engine.remove(name, force=True)
+    job = Job(
+        name=name,
+        image_id=server.image_id,
+        command=("-D", server.pgdata),
+        entrypoint=("pg_controldata",),
+        user=owner,
+        binds={server.volume: f"{server.mount_path}:ro"},
+        environment=_ENGLISH,
+        labels={LABEL_STACK: order.target.stack, LABEL_ROLE: "control"},
+    )
+    try:
+        _, log, _ = engine.follow(job, beat, limit_seconds=20)
+    finally:
+        engine.remove(name, force=True)
+    return log
