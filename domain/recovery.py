@@ -6,6 +6,7 @@ from domain.backups import Backup, Contents
 from domain.diagnosis import DamagedBlock
 from domain.order import Order, Outcome, TargetOrder, Value
 from domain.stack import Check
+from domain.wal import SEGMENT_BYTES
 
 
 class Proof(Value):
@@ -54,11 +55,15 @@ class Copy(Outcome):
     replayed_lsn: str
     damage_in_wal: tuple[str, ...] = ()
     """WAL records that write the damaged blocks, as sentences for the brief."""
+    system_identifier: str = ""
+    wal_segment_bytes: int = SEGMENT_BYTES
 
 
 class FollowOrder(CopyOrder):
     """Start the standby and wait until it has replayed what the archive holds."""
 
+    answers: bool = False
+    """The damaged server answers: its WAL is switched first, so that the copy gets near to now."""
     damaged_blocks: tuple[DamagedBlock, ...] = ()
     first_evidence_lsn: str | None = None
 

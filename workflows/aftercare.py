@@ -1,0 +1,134 @@
+"""After the swap: users come back, the other stores follow, the outcome is judged."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.hasura import Hasura
+    from activities.ledger import Ledger
+    from activities.postgres.backup import Backups
+    from activities.postgres.integrity import Integrity, VerifyServerOrder
+    from activities.search import Search
+    from activities.services import Services
+    from activities.traffic import JourneyOrder, Traffic
+    from domain.backups import BackupChoice, BackupOrder
+    from domain.diagnosis import Assessment, Finding, Verdict
+    from domain.durations import spoken
+    from domain.ledger import DowntimeOrder, LossOrder
+    from domain.order import Target, TargetOrder
+    from domain.recovery import Judged, Proof, ServicesOrder
+    from domain.stack import Kind
+    from domain.verdict import outcome_rule
+    from workflows.closing import Ending
+    from workflows.proven_copy import ProvenCopy
+    from workflows.runbook import Ended
+
+
+class Aftercare(ProvenCopy):
+    """Adds the way back to normal to the words of a scenario."""
+
+    def believe(self, found: Assessment) -> bool:
+        """Tell whether the database is corrupt; stand down when it is not; false when unknown."""
+        self.evidence.proofs = [
+            Proof(
+                name=witness.name,
+                passed=None if witness.finding is Finding.NOT_MEASURED else witness.finding is Finding.SOUND,
+                evidence=witness.evidence,
+            )
+            for witness in found.witnesses
+        ]
+        if found.verdict is Verdict.CORRUPT:
+            return True
+        if found.verdict is Verdict.UNKNOWN:
+            return False
+        hint = f" The scenario that fits: {found.fitting_scenario}." if found.fitting_scenario else ""
+        if found.verdict is Verdict.INDEX_ONLY:
+            hint = f" Rebuild with REINDEX INDEX CONCURRENTLY: {', '.join(found.damaged_indexes)}."
+        raise Ended(Ending("stood_down", f"{found.because} Nothing was changed.{hint}"))
+
+    def plan(self, found: Assessment, choice: BackupChoice) -> Ending:
+        """Say what a real run would do; nothing was changed."""
+        if choice.backup is None:
+            return Ending("stood_down", f"Plan: a real run would park: {choice.sentence} {choice.missing}")
+        took = spoken(choice.predicted_seconds)
+        self.evidence.facts["plan"] = choice.sentence
+        return Ending(
+            "stood_down",
+            f"Plan only, nothing was changed. {found.because} A real run would restore {choice.backup.id}"
+            f" and replay the WAL until {choice.last_wal_segment or 'its end'} in about {took}, verify the"
+            " copy, and ask at the gate 'swap' before it stops anything.",
+        )
+
+    def note_change(self, what: str, undo: str) -> None:
+        """Remember what was changed and how to undo it, for the report of an aborted run."""
+        self.evidence.changed.append(f"{what}; to undo: {undo}")
+
+    async def bring_back_users(self, target: Target, *, rows_lost: bool) -> None:
+        """Check Hasura first, then start what depends on the database, then act as a user."""
+        hasura = target.of_kind(Kind.HASURA)
+        if hasura is not None:
+            only = ServicesOrder(target=target, services=(hasura.name,))
+            await self.step("Start Hasura", Services.ensure_services_started, only, step_id="start:hasura")
+            checked = await self.step(
+                "Check Hasura's metadata", Hasura.verify_metadata, TargetOrder(target=target)
+            )
+            self.evidence.proofs += checked.proofs
+        if rows_lost:
+            await self._search(target)
+        started = await self.step(
+            "Start the dependent services", Services.ensure_services_started, ServicesOrder(target=target)
+        )
+        self.evidence.proofs += started.proofs
+        self.timeline.mark("recovered", workflow.now())
+        journey = JourneyOrder(target=target, journey=self.facts.stack.journey)
+        seen = await self.step("Verify from the user's side", Traffic.verify_user_journey, journey)
+        self.evidence.proofs += seen.proofs
+        self.timeline.mark("verified", workflow.now())
+        if not rows_lost:
+            await self._search(target)
+
+    async def _search(self, target: Target) -> None:
+        if self.has(Kind.SEARCH):
+            judged = await self.step(
+                "Bring the search index in line",
+                Search.ensure_search_in_line,
+                TargetOrder(target=target),
+                skipped=Judged(sentence="skipped by a person", passed=False),
+            )
+            self.evidence.proofs += judged.proofs
+
+    async def settle(self, target: Target) -> None:
+        """Check the server, measure what was lost and how long users waited, and back up at once."""
+        server = await self.step(
+            "Check the recovered server", Integrity.verify_server, VerifyServerOrder(target=target)
+        )
+        self.evidence.proofs += server.proofs
+        measured = await self.step(
+            "Measure loss and skew of all stores",
+            Ledger.measure_loss,
+            LossOrder(target=target, until=self.timeline.moment("closed")),
+            step_id="measure_loss:all",
+        )
+        self.evidence.loss, self.evidence.skew_seconds = measured.loss, measured.skew_seconds
+        declared, verified = self.timeline.moment("declared"), self.timeline.moment("verified")
+        if declared and verified:
+            downtime = await self.step(
+                "Measure the downtime",
+                Ledger.measure_downtime,
+                DowntimeOrder(stack=self.stack_name, declared_at=declared, verified_at=verified),
+            )
+            self.evidence.downtime_seconds = downtime.seconds
+        await self.step(
+            "Take a fresh base backup",
+            Backups.ensure_base_backup,
+            BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
+        )
+
+    async def verdict(self) -> Ending:
+        """Judge the outcome from the evidence alone; park while something was not shown."""
+        while True:
+            report = self.draft(Ending("recovered", ""))
+            ruling = outcome_rule(report, Finished(kind="finished"), self.required())
+            if ruling.outcome == "recovered":
+                self.headline = ruling.headline
+                return Ending("recovered", ruling.rule)
+            await self.park("verdict", ruling.rule, code="verification-failed")

@@ -1,0 +1,152 @@
+"""Close the damaged server, bring its last WAL to the copy, promote it, and swap it in."""
+
+from datetime import datetime
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.ledger import Ledger
+    from activities.postgres.fence import Fencing
+    from activities.postgres.integrity import Integrity
+    from activities.postgres.last_wal import LastWals
+    from activities.postgres.promote import Promoting
+    from activities.postgres.receiver import Protection
+    from activities.postgres.serve import Serves
+    from activities.postgres.swap import Swapping
+    from activities.services import Services
+    from domain import names
+    from domain.approval import Brief
+    from domain.backups import ReceiveOrder
+    from domain.briefs import loss_is_worse, swap_brief
+    from domain.diagnosis import Assessment
+    from domain.ledger import LossOrder, MeasuredLoss
+    from domain.order import Target, TargetOrder
+    from domain.recovery import (
+        Copy,
+        LastWal,
+        LastWalOrder,
+        PromoteOrder,
+        ServeOrder,
+        ServicesOrder,
+        ServicesStopped,
+        SwapOrder,
+        VerifyOrder,
+    )
+    from domain.report import KeptAside
+    from workflows.aftercare import Aftercare
+    from workflows.proven_copy import Proven
+
+
+class SwapIn(Aftercare):
+    """Adds the dangerous part of a database recovery to the words of a scenario."""
+
+    stopped: ServicesStopped
+    last_wal: LastWal
+    found: Assessment
+
+    async def stop_writers(self, target: Target) -> None:
+        """Stop everything that writes to the database, and the ledger's own markers before it."""
+        self.timeline.mark("closed", workflow.now())
+        await self.step("Pause the ledger's markers", Ledger.ensure_markers_paused, TargetOrder(target=target))
+        self.stopped = await self.step(
+            "Stop everything that writes to the database",
+            Services.ensure_writers_stopped,
+            ServicesOrder(target=target),
+        )
+        self.note_change(
+            f"stopped: {', '.join(self.stopped.services) or 'nothing'}", "dr resume, or start them by hand"
+        )
+
+    async def close_server(self, target: Target, copy: Copy, *, answers: bool) -> None:
+        """Close the server to everybody, and bring what it still wrote to the copy."""
+        await self.step("Close the damaged server", Fencing.ensure_fenced, TargetOrder(target=target))
+        self.note_change("the server is closed by its pg_hba.conf", "the kept file is in the recovery's records")
+        self.last_wal = await self.step(
+            "Replay the last WAL",
+            LastWals.ensure_last_wal,
+            LastWalOrder(target=target, copy_=copy, answers=answers),
+        )
+        self.note_change("the damaged server is stopped", "start its container: its volume was not changed")
+
+    async def verify_touched(self, target: Target, copy: Copy) -> None:
+        """Verify again what the last WAL touched; park when it carried the damage over."""
+        order = VerifyOrder(target=target, copy_=copy, checks=self.facts.stack.checks, full=False)
+        while True:
+            verified = await self.step(
+                "Verify what was touched since", Integrity.verify_copy, order, step_id="verify_copy:touched"
+            )
+            self.evidence.proofs += [p for p in verified.proofs if p.passed is not None]
+            if verified.passed:
+                return
+            await self.park("verify_copy:touched", verified.sentence, code="copy-damaged-by-wal")
+
+    async def measure_loss(
+        self, target: Target, copy: Copy, title: str, *, until: datetime | None = None, step_id: str = ""
+    ) -> MeasuredLoss:
+        """Measure which markers, acknowledged until then, are missing on the copy."""
+        order = LossOrder(target=target, socket_dir=copy.socket_dir, until=until)
+        return await self.step(title, Ledger.measure_loss, order, step_id=step_id)
+
+    def brief_of(self, found: Assessment, proven: Proven, measured: MeasuredLoss) -> Brief:
+        """Return the brief of the gate ``swap``."""
+        self.evidence.proofs = list(proven.verified.proofs)
+        self.evidence.facts |= {
+            "backup": f"{proven.backup.id}, ended {proven.backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
+            "diagnosis": found.because,
+        }
+        return swap_brief(
+            assessment=found,
+            backup=proven.backup,
+            restored=proven.restored,
+            copy=proven.copy,
+            verified=proven.verified,
+            measured=measured,
+        )
+
+    async def ask_again_if_worse(
+        self, stated: Brief, found: Assessment, proven: Proven, measured: MeasuredLoss
+    ) -> None:
+        """Let the approval lapse when the loss is worse than the brief stated (P1)."""
+        worse = loss_is_worse(stated, measured)
+        if worse:
+            await self.tell(f"The approval of {self.stack_name} has lapsed: {worse}")
+            await self.gate(self.brief_of(found, proven, measured))
+
+    async def swap_in(self, target: Target, proven: Proven) -> None:
+        """Promote the copy, exchange the volumes, start the server, protect it again."""
+        slot = f"dr_recv_{names.short_id(self.recovery_id)}"
+        promoted = await self.step(
+            "Promote the copy",
+            Promoting.ensure_promoted,
+            PromoteOrder(
+                target=target, copy_=proven.copy, expected_lsn=self.last_wal.replayed_lsn, slot=slot
+            ),
+        )
+        swapped = await self.step(
+            "Swap the restored volume in",
+            Swapping.ensure_swapped_in,
+            SwapOrder(target=target, restored_volume=proven.restored.volume),
+        )
+        self.evidence.kept_aside.append(
+            KeptAside(
+                volume=swapped.kept_volume,
+                bytes=swapped.kept_bytes,
+                release_command=f"dr release {self.recovery_id}",
+            )
+        )
+        self.note_change(
+            "the restored data is in the live volume", f"the damaged data is in {swapped.kept_volume}"
+        )
+        await self.step(
+            "Start PostgreSQL",
+            Serves.ensure_serving,
+            ServeOrder(target=target, expected_timeline=promoted.timeline, slot=slot),
+        )
+        await self.step(
+            "Stream the WAL of the new timeline",
+            Protection.ensure_receiving,
+            ReceiveOrder(target=target, slot=slot),
+        )
+        await self.step(
+            "Resume the ledger's markers", Ledger.ensure_markers_resumed, TargetOrder(target=target)
+        )
