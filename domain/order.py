@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.stack import Kind, Stack
+from domain.stack import Kind, Stack, UserJourney
 
 
 class Value(BaseModel):
@@ -68,6 +68,11 @@ class ServiceTarget(Value):
     published: dict[str, int] = {}
     """Port in the container (``5432``) to the port on 127.0.0.1."""
     depends_on: tuple[str, ...] = ()
+    port: int | None = None
+    """Port inside the container where its protocol is spoken; the kind has a usual one."""
+    secrets: dict[str, str] = {}
+    """Named references to secrets, never the secrets themselves."""
+    optional: bool = False
 
 
 class PostgresTarget(Value):
@@ -130,3 +135,9 @@ class TargetOrder(Order):
     """An order that acts on a resolved stack."""
 
     target: Target
+
+
+class JourneyOrder(TargetOrder):
+    """Walk through the stack as a user does."""
+
+    journey: UserJourney

@@ -40,6 +40,9 @@ class Objective(Fact):
 
     rto: Duration
     rpo: Duration
+    drill_rto: Duration | None = None
+    """Tighter promise that a drill is judged by; the usual one when absent."""
+    drill_rpo: Duration | None = None
 
 
 class Service(Fact):
