@@ -90,6 +90,20 @@ class Server:
         with self.connect() as connection:
             connection.execute("INSERT INTO dr.marker (n) VALUES (%s)", [number])
 
+    def wait(self) -> None:
+        """Wait until the server answers, a minute at most."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.ask("SELECT 1")
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    logs = self.client.api.logs(self.target.postgres.container_id, tail=30).decode()
+                    pytest.fail(f"the server did not start:\n{logs}")
+                time.sleep(0.2)
+            else:
+                return
+
     @property
     def volume_path(self) -> Path:
         """Where the volume lies on the host."""
@@ -142,6 +156,13 @@ def server(client: docker.DockerClient, image_id: str, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture
+def bare_server(client: docker.DockerClient, image_id: str, tmp_path: Path) -> Iterator[Server]:
+    """Start a server that was never protected."""
+    with running_server(client, image_id, tmp_path / "shelf", protected=False) as made:
+        yield made
+
+
+@pytest.fixture
 def target(server: Server) -> Target:
     return server.target
 
@@ -156,7 +177,7 @@ def running_server(
         container = _start(client, image_id, project)
         target = describe(client, container, project, shelf)
         server = Server(target, client)
-        _wait(server)
+        server.wait()
         server.do(SCHEMA + (PROTECTION if protected else ""))
         yield server
     finally:
@@ -205,7 +226,7 @@ def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
     client.networks.create(f"{project}_default", labels={COMPOSE_PROJECT: project})
     made = client.containers.run(
         image_id,
-        ["postgres", "-c", "max_connections=60", "-c", "shared_buffers=64MB"],
+        ["postgres", "-c", "listen_addresses=*", "-c", "max_connections=60", "-c", "shared_buffers=64MB"],
         name=f"{project}_postgres",
         detach=True,
         labels={**labels, COMPOSE_SERVICE: "postgres", "dr.lab": "true"},
@@ -217,20 +238,6 @@ def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
         restart_policy={"Name": "unless-stopped"},
     )
     return str(made.id)
-
-
-def _wait(server: Server) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            server.ask("SELECT 1")
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                logs = server.client.api.logs(server.target.postgres.container_id, tail=30).decode()
-                pytest.fail(f"the server did not start:\n{logs}")
-            time.sleep(0.2)
-        else:
-            return
 
 
 def _remove(client: docker.DockerClient, project: str) -> None:
