@@ -1,0 +1,192 @@
+"""Checks in SQL that see what the scans cannot: zeroed pages, orphans, invalid indexes."""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from activities.postgres.sql import Connection
+from activities.postgres.witnesses import damage_in
+from activities.pulse import beat
+from domain.diagnosis import Finding
+from domain.recovery import Proof
+
+_TABLES: LiteralString = """
+SELECT c.oid::int8, n.nspname, c.relname,
+       (SELECT quote_ident(n.nspname) || '.' || quote_ident(x.relname)
+          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am a ON a.oid = x.relam
+         WHERE i.indrelid = c.oid AND i.indisvalid AND i.indisready AND i.indpred IS NULL
+           AND a.amname = 'btree'
+         ORDER BY i.indisprimary DESC, x.relpages LIMIT 1)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+ ORDER BY c.relpages DESC, 2, 3"""
+_FOREIGN_KEYS: LiteralString = """
+SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname,
+       (SELECT array_agg(a.attname ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY u(num, n)
+          JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num),
+       (SELECT array_agg(a.attname ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u(num, n)
+          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)
+  FROM pg_constraint k
+  JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+  JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+ WHERE k.contype = 'f' AND k.convalidated AND k.conparentid = 0
+   AND c.relpersistence = 'p' AND p.relpersistence = 'p'
+ ORDER BY 2, 3, 1"""
+_INVALID: LiteralString = """
+SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+ WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)"""
+HEAP_ONLY: LiteralString = (
+    "SET LOCAL enable_seqscan=on; SET LOCAL enable_indexscan=off;"
+    " SET LOCAL enable_indexonlyscan=off; SET LOCAL enable_bitmapscan=off"
+)
+_INDEX_ONLY: LiteralString = (
+    "SET LOCAL enable_seqscan=off; SET LOCAL enable_indexscan=on;"
+    " SET LOCAL enable_indexonlyscan=on; SET LOCAL enable_bitmapscan=off"
+)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows per table, seen through the heap and, where it has a full index, through that."""
+
+    finding: Finding
+    evidence: str
+    rows: dict[str, int]
+    """Rows of each table that could be read, by ``schema.table``."""
+    compared: int = 0
+    """Tables for which both counts were had."""
+    damaged: tuple[str, ...] = ()
+    crashed: bool = False
+
+
+def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Counted:
+    """Count every permanent table twice in one snapshot; ``only`` narrows it to these OIDs.
+
+    A zeroed page is a valid empty page to every other check; here its rows are missing from the
+    heap while the index still has them.
+    """
+    rows: dict[str, int] = {}
+    compared = 0
+    problems: list[tuple[Finding, str, str]] = []
+    tables: list[tuple[object, ...]] = []
+    try:
+        tables = connection.execute(_TABLES).fetchall()
+        for oid, schema, table, index in tables:
+            name = f"{schema}.{table}"
+            if only is not None and oid not in only:
+                continue
+            beat(f"counting {name}")
+            heap, through_index, problem = _count_both(connection, str(schema), str(table), index)
+            if heap is not None:
+                rows[name] = heap
+            compared += through_index is not None
+            if problem is not None:
+                problems.append((problem[0], name, problem[1]))
+    except psycopg.Error as error:
+        return Counted(
+            Finding.NOT_MEASURED, f"counting was cut off: {_line(error)}", rows, crashed=lost(connection)
+        )
+    damaged = tuple(name for finding, name, _ in problems if finding is Finding.DAMAGED)
+    for wanted in (Finding.DAMAGED, Finding.INDEX_DAMAGED, Finding.NOT_MEASURED):
+        said = next((f"{name}: {text}" for finding, name, text in problems if finding is wanted), None)
+        if said is not None:
+            return Counted(wanted, said, rows, compared, damaged)
+    said = f"{sum(rows.values()):,} rows in {len(rows)} tables; heap and index agree on {compared}"
+    return Counted(Finding.SOUND if compared else Finding.NOT_MEASURED, said, rows, compared)
+
+
+def _count_both(
+    connection: Connection, schema: str, table: str, index: object
+) -> tuple[int | None, int | None, tuple[Finding, str] | None]:
+    query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
+    heap: int | None = None
+    through: int | None = None
+    try:
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(HEAP_ONLY)
+            heap = number(connection, query)
+            if index is not None:
+                connection.execute(_INDEX_ONLY)
+                if _uses_index_only(connection, query):
+                    through = number(connection, query)
+    except psycopg.Error as error:
+        said = _line(error)
+        if lost(connection):
+            raise
+        broken = isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
+        if not broken and damage_in(said) is None:
+            return heap, through, (Finding.NOT_MEASURED, said)
+        return heap, through, (Finding.DAMAGED if heap is None else Finding.INDEX_DAMAGED, said)
+    if through is None or heap == through:
+        return heap, through, None
+    finding = Finding.DAMAGED if heap < through else Finding.INDEX_DAMAGED
+    return heap, through, (finding, f"{heap:,} rows in the heap, {through:,} in the index {index}")
+
+
+def _uses_index_only(connection: Connection, query: sql.Composed) -> bool:
+    """Tell whether the planner obeys; a count that reads the heap after all proves nothing."""
+    plan = connection.execute(sql.SQL("EXPLAIN (FORMAT TEXT) ") + query).fetchall()
+    return any("Index Only Scan" in str(line[0]) for line in plan)
+
+
+def check_foreign_keys(connection: Connection) -> Proof:
+    """Look for rows whose referenced row is missing, for every validated foreign key, by the heap alone."""
+    keys = connection.execute(_FOREIGN_KEYS).fetchall()
+    orphans: list[str] = []
+    for name, schema, table, other_schema, other, columns, others in keys:
+        beat(f"following {table}.{name}")
+        query = _anti_join((str(schema), str(table)), (str(other_schema), str(other)), columns, others)
+        with connection.transaction():
+            connection.execute("SET TRANSACTION READ ONLY")
+            connection.execute(HEAP_ONLY)
+            found = number(connection, query)
+        if found:
+            orphans.append(f"{schema}.{table}.{name}: {found:,} rows without their {other_schema}.{other}")
+    if orphans:
+        return Proof(name="foreign keys", passed=False, evidence="; ".join(orphans)[:300])
+    if not keys:
+        return Proof(name="foreign keys", passed=None, evidence="the database has no foreign key")
+    return Proof(name="foreign keys", passed=True, evidence=f"{len(keys)} followed, no orphan")
+
+
+def _anti_join(
+    child: tuple[str, str], parent: tuple[str, str], columns: object, others: object
+) -> sql.Composed:
+    pairs = list(zip(_names(columns), _names(others), strict=True))
+    given = sql.SQL(" AND ").join(sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(a)) for a, _ in pairs)
+    same = sql.SQL(" AND ").join(
+        sql.SQL("p.{} = c.{}").format(sql.Identifier(b), sql.Identifier(a)) for a, b in pairs
+    )
+    return sql.SQL("SELECT count(*) FROM {} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {})").format(
+        sql.Identifier(*child), given, sql.Identifier(*parent), same
+    )
+
+
+def _names(value: object) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def check_indexes_valid(connection: Connection) -> Proof:
+    """Every index is valid, ready and live."""
+    bad = [str(row[0]) for row in connection.execute(_INVALID).fetchall()]
+    said = f"invalid: {', '.join(bad[:5])}" if bad else "every index is valid"
+    return Proof(name="indexes valid", passed=not bad, evidence=said)
+
+
+def number(connection: Connection, query: sql.Composable) -> int:
+    """Return the one number of a query."""
+    row = connection.execute(sql.Composed([query])).fetchone()
+    return int(str(row[0])) if row is not None else 0
+
+
+def lost(connection: Connection) -> bool:
+    """Tell whether the server closed the connection under a query, as it does when a backend dies."""
+    return connection.closed or connection.broken
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,200 @@
+"""The two scans made by PostgreSQL's own programs: ``pg_amcheck`` and a full logical read."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from activities.engine import Engine, Executed
+from activities.postgres.witnesses import block_in, damage_in
+from activities.pulse import beat
+from domain.diagnosis import Finding
+from domain.errors import Unavailable
+
+_Answer = TypeVar("_Answer")
+_OVERDUE = {124, 137, 143}
+_SECTION = re.compile(r'^(heap table|btree index) "([^"]+)"(?:, block (\d+))?.*:$')
+_PROGRESS = re.compile(r"^\s*(\d+)/\d+ relations .*?(\d+)/\d+ pages")
+_CRASHED = re.compile(
+    r"server closed the connection|crash of another server process|connection to server was lost"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the programs run: in a container of the server's image, through its Unix socket."""
+
+    container: str
+    owner: str
+    """``uid:gid`` of the server's files."""
+    user: str
+    database: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one scan says."""
+
+    finding: Finding
+    evidence: str
+    tables: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    blocks: tuple[tuple[str, int], ...] = ()
+    """File of the relation, relative to PGDATA, and block."""
+    crashed: bool = False
+    """A backend died while it read: no error of the connection, but a sign of damage."""
+
+
+def watched(work: Callable[[], _Answer], sentence: str) -> _Answer:
+    """Do blocking work while beating; its answer or its error is handed on."""
+    answers: list[_Answer] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name=sentence)
+    thread.start()
+    while thread.is_alive():
+        beat(sentence)
+        thread.join(0.5)
+    if errors:
+        raise errors[0]
+    return answers[0]
+
+
+def amcheck(
+    engine: Engine,
+    place: Place,
+    *,
+    limit_seconds: int,
+    heapallindexed: bool = True,
+    tables: tuple[str, ...] = (),
+) -> Scan:
+    """Check heap and indexes of a database; ``tables`` narrows it to ``schema.table`` patterns.
+
+    It takes AccessShareLock only, and works on a standby. A database without the extension, a scan
+    cut off by its limit, or one that looked at nothing is *not measured*.
+    """
+    command = ["pg_amcheck", "-U", place.user, "-d", place.database, "-j2", "--progress"]
+    command += ["--heapallindexed"] if heapallindexed else []
+    command += [f"--table={table}" for table in tables]
+    done = _run(engine, place, command, limit_seconds, "checking tables against their indexes")
+    if isinstance(done, Scan):
+        return done
+    if "skipping database" in done.errors or "no relations to check" in done.errors:
+        return Scan(Finding.NOT_MEASURED, "amcheck is not installed in this database")
+    size = next((m for line in reversed(done.errors.splitlines()) if (m := _PROGRESS.match(line))), None)
+    told = f"pg_amcheck read {size[1]} relations, {size[2]} pages" if size else "pg_amcheck"
+    if done.exit_code == 0:
+        looked = size is not None and int(size[2]) > 0
+        return Scan(
+            Finding.SOUND if looked else Finding.NOT_MEASURED,
+            f"{told}: nothing wrong" if looked else "pg_amcheck looked at no page",
+        )
+    scan = read_amcheck(done.output, told)
+    if scan is not None:
+        return scan
+    crashed = _CRASHED.search(done.errors) is not None
+    return Scan(Finding.NOT_MEASURED, f"pg_amcheck failed: {_complaint(done)}", crashed=crashed)
+
+
+def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
+    """Make sense of the complaints of ``pg_amcheck``; ``None`` when there are none.
+
+    A complaint about an index that names a block of another file speaks of the table behind it,
+    which has a section of its own: it does not make the index damaged.
+    """
+    tables: dict[str, str] = {}
+    indexes: dict[str, str] = {}
+    blocks: set[tuple[str, int]] = set()
+    section: re.Match[str] | None = None
+    for line in output.splitlines():
+        found = _SECTION.match(line)
+        if found is not None:
+            section = found
+            continue
+        if section is None or not line.strip():
+            continue
+        named = block_in(line)
+        heap = section[1] == "heap table"
+        if not heap and named is not None and named[0] in {path for path, _ in blocks}:
+            continue
+        if named is not None:
+            blocks.add(named)
+        kept = tables if heap else indexes
+        kept.setdefault(_without_database(section[2]), line.strip())
+    if not tables and not indexes:
+        return None
+    if tables:
+        name, said = next(iter(tables.items()))
+        finding = Finding.DAMAGED
+    else:
+        name, said = next(iter(indexes.items()))
+        finding = Finding.INDEX_DAMAGED
+    return Scan(
+        finding,
+        f"{told}: {name}: {said}",
+        tables=tuple(sorted(tables)),
+        indexes=tuple(sorted(indexes)),
+        blocks=tuple(sorted(blocks)),
+    )
+
+
+def full_read(engine: Engine, place: Place, *, limit_seconds: int, unlogged: bool = True) -> Scan:
+    """Read every row through ``pg_dump`` and throw it away.
+
+    Only a message about damaged data is damage; a missing privilege, a lock that was not had in
+    5 s, or a cancelled statement leaves it unmeasured.
+    """
+    command = ["pg_dump", "-U", place.user, "-d", place.database, "-f", "/dev/null", "--verbose"]
+    command += ["--no-sync", "--lock-wait-timeout=5000"]
+    command += [] if unlogged else ["--no-unlogged-table-data"]
+    done = _run(engine, place, command, limit_seconds, "reading every row")
+    if isinstance(done, Scan):
+        return done
+    read = done.errors.count("dumping contents of table")
+    if done.exit_code == 0:
+        finding = Finding.SOUND if read else Finding.NOT_MEASURED
+        return Scan(finding, f"pg_dump read {read} tables to the end")
+    damage = damage_in(done.errors)
+    if damage is not None:
+        named = block_in(damage)
+        said = damage.removeprefix("pg_dump: detail: Error message from server: ")
+        return Scan(Finding.DAMAGED, f"pg_dump: {said}", blocks=(named,) if named else ())
+    crashed = _CRASHED.search(done.errors) is not None
+    return Scan(Finding.NOT_MEASURED, f"pg_dump failed: {_complaint(done)}", crashed=crashed)
+
+
+def _run(
+    engine: Engine, place: Place, command: list[str], limit_seconds: int, sentence: str
+) -> Executed | Scan:
+    """Run a program inside its time box; what could not be run, or did not end, is a scan already."""
+    boxed = ("timeout", "-k", "2", str(limit_seconds), *command)
+    environment = {"LC_ALL": "C", "PGAPPNAME": "dr", **place.environment}
+    try:
+        done = watched(
+            lambda: engine.run(place.container, boxed, user=place.owner, environment=environment), sentence
+        )
+    except Unavailable as error:
+        return Scan(Finding.NOT_MEASURED, str(error))
+    if done.exit_code in _OVERDUE:
+        return Scan(Finding.NOT_MEASURED, f"{command[0]} did not end within {limit_seconds} s")
+    return done
+
+
+def _without_database(name: str) -> str:
+    return name.split(".", 1)[1] if name.count(".") > 1 else name
+
+
+def _complaint(done: Executed) -> str:
+    """Return the first line that complains; progress and verbose lines do not."""
+    lines = [line.strip() for line in done.errors.splitlines()]
+    return next(
+        (line for line in lines if re.search(r"error|fatal|FATAL|closed", line)), f"exit {done.exit_code}"
+    )[:200]
