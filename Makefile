@@ -1,13 +1,49 @@
-# What the README promises, one line each. Everything that thinks is in infra/ and pyproject.toml.
+# What the README promises. Everything that thinks is in infra/ and pyproject.toml.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock
+.PHONY: help setup venv demo test check lint types imports tests format lock down
+
+BOOTSTRAP := sh infra/setup/bootstrap.sh
+BIN := .venv/bin
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-setup: ## the virtual environment from requirements.lock
+setup: ## make this machine ready: virtual environment, Docker Engine
+	@$(BOOTSTRAP)
+
+demo: export DR_STARTED_AT := $(shell date +%s)
+demo: ## set up, break a real stack, recover it, report
+	@$(BOOTSTRAP)
+	@$(BIN)/python -m infra.demo
+
+test: check tests ## set up and run every check and test
+
+check: lint types imports ## linter, types, import contracts
+
+venv: ## the virtual environment alone
 	@sh infra/setup/venv.sh
 
-lock: setup ## compile requirements.lock again (hashes, no index addresses)
-	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+imports: venv
+	$(BIN)/lint-imports --no-logo
+
+tests: ## the tests alone
+	@$(BOOTSTRAP) --browser
+	$(BIN)/pytest
+
+format: venv ## lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: venv ## compile requirements.lock again (hashes, no index addresses)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra embedded pyproject.toml requirements.in -o requirements.lock
+
+down: venv ## remove everything that was made, and nothing else
+	@$(BIN)/python -m infra.down

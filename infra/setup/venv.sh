@@ -8,10 +8,14 @@ venv=${1:-$root/.venv}
 python=${DR_PYTHON:-python3}
 cd "$root"
 
-# pyproject.toml counts too: console scripts and packages are installed from it.
-wanted=$(cat requirements.lock pyproject.toml infra/setup/uv.lock.txt | sha256sum | cut -d' ' -f1)
+locked=$(cat requirements.lock infra/setup/uv.lock.txt | sha256sum | cut -d' ' -f1)
+# Console scripts and packages are installed from pyproject.toml, so it counts too; $root because it may move.
+own="$root $(sha256sum <pyproject.toml | cut -d' ' -f1)"
+lock_stamp=$venv/.dr-locked
 stamp=$venv/.dr-installed
-if [ "$(cat "$stamp" 2>/dev/null || true)" = "$root $wanted" ] && [ -x "$venv/bin/python" ]; then
+has() { [ -x "$venv/bin/python" ] && [ "$(cat "$1" 2>/dev/null || true)" = "$2" ]; }
+
+if has "$lock_stamp" "$locked" && has "$stamp" "$own $locked"; then
     exit 0
 fi
 rm -f "$stamp"
@@ -26,7 +30,12 @@ if [ "$("$venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "$(sed -n 's/^
 fi
 VIRTUAL_ENV=$venv
 export VIRTUAL_ENV
-"$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock
+# A sync takes our own package out for a moment, under whatever runs from here: only for a new lock.
+if ! has "$lock_stamp" "$locked"; then
+    rm -f "$lock_stamp"
+    "$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock
+    echo "$locked" >"$lock_stamp"
+fi
 # No build isolation: the build back end comes from the lock as well.
 "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
-echo "$root $wanted" >"$stamp"
+echo "$own $locked" >"$stamp"
