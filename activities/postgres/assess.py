@@ -1,0 +1,270 @@
+"""The diagnosis of a PostgreSQL server: several independent looks, then a verdict."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from temporalio import activity
+
+from activities.engine import ContainerState, Engine
+from activities.postgres.integrity_blocks import Located, locate
+from activities.postgres.integrity_counts import Counted, count_rows
+from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read
+from activities.postgres.sql import Connection, Sql
+from activities.postgres.witnesses import (
+    ControlSeen,
+    LogSeen,
+    look_at_container,
+    look_at_control_file,
+    look_at_log,
+)
+from activities.pulse import beat
+from domain.diagnosis import (
+    Assessment,
+    DamagedBlock,
+    Finding,
+    Look,
+    Verdict,
+    Witness,
+    diagnose,
+)
+from domain.errors import Refused, Unavailable
+from domain.names import COMPOSE_PROJECT
+from domain.order import Target, TargetOrder
+
+SCAN_SECONDS = 120
+"""Time box of one scan; a scan that is cut off is not measured."""
+_CONNECT_SECONDS = 6
+_DATABASES: LiteralString = (
+    "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname <> %s, datname"
+)
+
+
+class _Looks:
+    """What was seen so far, in the order in which it was looked at."""
+
+    def __init__(self) -> None:
+        self.witnesses: list[Witness] = []
+        self.blocks: set[tuple[str, int]] = set()
+        self.tables: set[str] = set()
+        self.indexes: set[str] = set()
+        self.damaged: list[DamagedBlock] = []
+        self.current_lsn: str | None = None
+        self.timeline: int | None = None
+        self.system_identifier: str | None = None
+
+    def scan(self, look: Look, name: str, seen: Scan) -> None:
+        self.witnesses.append(
+            Witness(name=name, look=look, finding=seen.finding, evidence=seen.evidence[:300])
+        )
+        self.blocks |= set(seen.blocks)
+        self.tables |= set(seen.tables)
+        self.indexes |= set(seen.indexes)
+
+    def counts(self, name: str, seen: Counted) -> None:
+        self.witnesses.append(
+            Witness(name=name, look=Look.COUNTS, finding=seen.finding, evidence=seen.evidence[:300])
+        )
+        self.tables |= set(seen.damaged)
+
+    def located(self, found: Located) -> None:
+        self.damaged += found.blocks
+        self.tables |= found.tables
+        self.indexes |= found.indexes
+
+    def proven(self) -> bool:
+        """Tell whether two looks at the data agree that it is damaged."""
+        direct = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
+        return len({w.look for w in self.witnesses if w.finding is Finding.DAMAGED and w.look in direct}) > 1
+
+
+class Diagnosis:
+    """Tells corruption from everything that merely looks like it."""
+
+    def __init__(self, engine: Engine, sql: Sql, state: Path) -> None:
+        """Look through these clients; ``state`` is DR_STATE."""
+        self._engine = engine
+        self._sql = sql
+        self._state = state
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def assess_corruption(self, order: TargetOrder) -> Assessment:
+        """Look at the server with all witnesses that can be had, and change nothing.
+
+        Raises ``Refused`` when the container is not the one of the target.
+        """
+        state = prove_target(self._engine, order.target)
+        began = datetime.now(UTC)
+        looks = _Looks()
+        answers = state.running and self._answers(order.target)
+        state = self._engine.look(state.id) or state
+        looks.witnesses.append(look_at_container(state, order.target.postgres, answers=answers))
+        log = look_at_log(self._engine, state, answers=answers)
+        control = look_at_control_file(self._engine, order, state)
+        looks.witnesses += [log.witness, control.witness]
+        looks.blocks |= set(log.blocks)
+        looks.timeline, looks.system_identifier = control.timeline, control.system_identifier
+        if answers:
+            self._look_inside(order.target, looks)
+        return self._conclude(
+            order.target, state, answers=answers, looks=looks, log=log, control=control, began=began
+        )
+
+    def _answers(self, target: Target) -> bool:
+        """Try for a few seconds: a server that starts is not one that is down."""
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            beat("connecting to the server")
+            try:
+                with self._sql.live(target, timeout_seconds=5) as connection:
+                    connection.execute("SELECT 1")
+            except (Unavailable, psycopg.Error):
+                found = self._engine.look(target.postgres.container_id)
+                if time.monotonic() > deadline or found is None or not found.running:
+                    return False
+                time.sleep(0.3)
+            else:
+                return True
+
+    def _look_inside(self, target: Target, looks: _Looks) -> None:
+        main = target.postgres.database
+        try:
+            with self._sql.live(target, timeout_seconds=SCAN_SECONDS) as connection:
+                self._ask_server(connection, looks)
+                databases = [str(row[0]) for row in connection.execute(_DATABASES, [main]).fetchall()]
+        except (Unavailable, psycopg.Error) as error:
+            looks.scan(Look.AMCHECK, f"pg_amcheck {main}", Scan(Finding.NOT_MEASURED, str(error).strip()))
+            return
+        for database in databases:
+            self._scan(target, database, looks)
+        for database in databases:
+            try:
+                with self._sql.live(target, database=database, timeout_seconds=30) as connection:
+                    looks.located(locate(connection, looks.blocks))
+            except (Unavailable, psycopg.Error):
+                continue
+
+    def _ask_server(self, connection: Connection, looks: _Looks) -> None:
+        row = connection.execute(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END,"
+            " CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END,"
+            " current_setting('data_checksums'),"
+            " (SELECT sum(coalesce(checksum_failures, 0)) FROM pg_stat_database)"
+        ).fetchone()
+        if row is None:
+            return
+        if row[0] is not None:
+            looks.current_lsn, looks.timeline = str(row[0]), int(str(row[1])[:8], 16)
+        failures = int(str(row[3] or 0))
+        finding, said = Finding.NOT_MEASURED, "data checksums are off"
+        if row[2] == "on":
+            finding = Finding.DAMAGED if failures else Finding.SOUND
+            said = f"{failures} checksum failures counted"
+        looks.witnesses.append(
+            Witness(name="checksum failures", look=Look.CHECKSUMS, finding=finding, evidence=said)
+        )
+
+    def _scan(self, target: Target, database: str, looks: _Looks) -> None:
+        """Run the costly looks at one database; of one that is not protected only the full read."""
+        place = live_place(self._sql, target, database)
+        main = database == target.postgres.database
+        checked = amcheck(self._engine, place, limit_seconds=SCAN_SECONDS)
+        if main or checked.finding is not Finding.NOT_MEASURED:
+            looks.scan(Look.AMCHECK, f"pg_amcheck {database}", checked)
+        read = full_read(self._engine, place, limit_seconds=SCAN_SECONDS)
+        # A database without tables has nothing that could be read.
+        if main or read.finding is not Finding.NOT_MEASURED:
+            looks.scan(Look.FULL_READ, f"full read {database}", read)
+        if not main or looks.proven():
+            return
+        try:
+            with self._sql.live(target, database=database, timeout_seconds=SCAN_SECONDS) as connection:
+                looks.counts(f"heap against index {database}", count_rows(connection))
+        except (Unavailable, psycopg.Error) as error:
+            looks.counts("heap against index", Counted(Finding.NOT_MEASURED, str(error).strip(), {}))
+
+    def _conclude(
+        self,
+        target: Target,
+        state: ContainerState,
+        *,
+        answers: bool,
+        looks: _Looks,
+        log: LogSeen,
+        control: ControlSeen,
+        began: datetime,
+    ) -> Assessment:
+        meaning = diagnose(
+            looks.witnesses, running=state.running, answers=answers, others_run=self._others_run(target)
+        )
+        bad = meaning.verdict in {Verdict.CORRUPT, Verdict.INDEX_ONLY}
+        first = (log.first_at or began) if bad else None
+        before = first is not None and control.checkpoint_at is not None and control.checkpoint_at < first
+        return Assessment(
+            sentence=_sentence(meaning.verdict, meaning.because, looks.witnesses),
+            verdict=meaning.verdict,
+            because=meaning.because,
+            fitting_scenario=meaning.fitting_scenario,
+            witnesses=tuple(looks.witnesses),
+            running=state.running,
+            answers=answers,
+            damaged_blocks=tuple(looks.damaged),
+            damaged_indexes=tuple(sorted(looks.indexes)),
+            damaged_tables=tuple(sorted(looks.tables)),
+            first_evidence_at=first,
+            first_evidence_lsn=control.redo_lsn if before else None,
+            timeline=looks.timeline,
+            system_identifier=looks.system_identifier,
+            current_lsn=looks.current_lsn,
+            data_checksums=control.checksums,
+        )
+
+    def _others_run(self, target: Target) -> bool:
+        found: Iterable[ContainerState] = self._engine.find(target.project)
+        return any(c.running for c in found if c.id != target.postgres.container_id)
+
+
+def prove_target(engine: Engine, target: Target) -> ContainerState:
+    """Return the server's container when it still is the one of the target, else refuse."""
+    server = target.postgres
+    state = engine.look(server.container_id)
+    if (
+        state is None
+        or state.labels.get(COMPOSE_PROJECT) != target.project
+        or state.image_id != server.image_id
+    ):
+        raise Refused(
+            f"the container of {server.service} is not the one that was resolved",
+            where=server.container_name,
+            hint="resolve the stack again",
+            code="target-changed",
+        )
+    return state
+
+
+def live_place(sql: Sql, target: Target, database: str) -> Place:
+    """Return where programs reach the live server: inside its container, through its socket."""
+    server = target.postgres
+    password = sql.password(target.project, server)
+    return Place(
+        container=server.container_id,
+        owner=f"{server.uid}:{server.gid}",
+        user=server.user,
+        database=database,
+        environment={"PGPASSWORD": password} if password else {},
+    )
+
+
+def _sentence(verdict: Verdict, because: str, witnesses: list[Witness]) -> str:
+    measured = sum(w.finding is not Finding.NOT_MEASURED for w in witnesses)
+    said = {
+        Verdict.CORRUPT: "The database is corrupt",
+        Verdict.INDEX_ONLY: "Only indexes are damaged",
+        Verdict.SOUND: "The database is sound",
+        Verdict.OTHER_TROUBLE: "Not corruption",
+        Verdict.UNKNOWN: "Cannot tell",
+    }[verdict]
+    return f"{said} ({measured} of {len(witnesses)} witnesses measured): {because}"[:160]
