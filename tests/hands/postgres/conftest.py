@@ -1,6 +1,7 @@
 """A real PostgreSQL server as a compose project would run it, small and thrown away afterwards."""
 
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -232,12 +233,18 @@ def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
         labels={**labels, COMPOSE_SERVICE: "postgres", "dr.lab": "true"},
         environment={"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE},
         volumes={f"{project}_postgres_data": {"bind": PGDATA, "mode": "rw"}},
-        ports={"5432/tcp": ("127.0.0.1", None)},
+        ports={"5432/tcp": ("127.0.0.1", _free_port())},
         network=f"{project}_default",
         shm_size="256m",
         restart_policy={"Name": "unless-stopped"},
     )
     return str(made.id)
+
+
+def _free_port() -> int:
+    """Return a port of our own: one that Docker picks would change with each start."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _remove(client: docker.DockerClient, project: str) -> None:
