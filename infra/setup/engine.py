@@ -39,8 +39,8 @@ def version() -> str | None:
 def start(state: Path) -> str:
     """Start ``dockerd`` detached, recorded below the state directory as ours; return its version.
 
-    Raises ``Refused`` (``engine-missing``) without the program, ``Unavailable`` (``engine-not-up``) when it does
-    not answer in time.
+    Raises ``Refused`` (``engine-missing``) without the program, ``Unavailable`` (``engine-not-up``) when it
+    does not answer in time.
     """
     program = shutil.which("dockerd", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
     if program is None:
