@@ -1,17 +1,33 @@
 """The catalogue of a shelf: one ``dr.json`` beside each base backup, written last."""
 
+import os
 from pathlib import Path
 
-from domain.backups import Backup, PassedOver
+from pydantic import ValidationError
+
+from domain.backups import Backup, PassedOver, newest_first
+from domain.errors import BackupUnusable
 
 BASE = Path("postgres") / "base"
 ENTRY = "dr.json"
 DATA = "data"
+_ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 def read_catalogue(shelf: Path) -> tuple[list[Backup], list[PassedOver]]:
-    """Return the entries, newest first, and what is no usable entry with the reason."""
-    raise NotImplementedError
+    """Return the entries, newest first, and what is no usable entry with the reason.
+
+    What does not belong there is reported and left alone; symbolic links are not followed.
+    """
+    backups: list[Backup] = []
+    strangers: list[PassedOver] = []
+    base = shelf / BASE
+    for path in sorted(base.iterdir()) if base.is_dir() and not base.is_symlink() else ():
+        try:
+            backups.append(_read(shelf, path))
+        except BackupUnusable as error:
+            strangers.append(PassedOver(id=path.name, reason=error.what))
+    return newest_first(backups), strangers
 
 
 def list_backups(shelf: Path) -> list[Backup]:
@@ -19,6 +35,78 @@ def list_backups(shelf: Path) -> list[Backup]:
     return read_catalogue(shelf)[0]
 
 
+def data_directory(shelf: Path, backup_id: str) -> Path:
+    """Return where the data directory of a backup lies."""
+    return shelf / BASE / backup_id / DATA
+
+
 def record(shelf: Path, backup: Backup) -> None:
     """Write or replace the entry of a backup in one step."""
-    raise NotImplementedError
+    write_entry(shelf / BASE / backup.id, backup)
+
+
+def write_entry(directory: Path, backup: Backup) -> None:
+    """Write the entry into a backup's directory: to the disk first, then under its name."""
+    write_durably(directory / ENTRY, backup.model_dump_json(indent=2).encode())
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file in one step; after a crash there is the old one or the new one.
+
+    The new file belongs to the owner of its directory.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(handle, "wb") as file:
+        owner = path.parent.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the names in a directory to the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(shelf: Path, path: Path) -> Backup:
+    if path.is_symlink():
+        raise _unusable("a symbolic link, which is not followed")
+    if path.name.startswith("."):
+        raise _unusable("an unfinished backup")
+    if not path.is_dir():
+        raise _unusable("not a backup's directory")
+    entry = _entry(path)
+    data = path / DATA
+    if entry.id != path.name or entry.path != str(data.relative_to(shelf)):
+        raise _unusable(f"its entry is that of {entry.id} at {entry.path}")
+    if data.is_symlink() or not data.is_dir():
+        raise _unusable("its data directory is missing")
+    return entry
+
+
+def _entry(path: Path) -> Backup:
+    try:
+        handle = os.open(path / ENTRY, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(handle, "rb") as file:
+            text = file.read(_ENTRY_LIMIT_BYTES)
+    except OSError as error:
+        raise _unusable(f"its entry {ENTRY} cannot be read: {error.strerror}") from None
+    try:
+        return Backup.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _unusable(f"its entry {ENTRY} is broken: {where} {first['msg']}".replace("  ", " ")) from None
+
+
+def _unusable(what: str) -> BackupUnusable:
+    return BackupUnusable(what, code="backup-stranger")

@@ -1,0 +1,122 @@
+"""Replication slots of the receiver: one per generation, each with a directory of its own."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from activities.catalogue import write_durably
+from activities.postgres.shelf import WAL
+from activities.postgres.sql import Connection
+from domain.errors import Refused
+from domain.wal import timeline_of
+
+FIRST_SLOT = "dr_recv_1"
+_OURS = "dr_recv_"
+_RECORD = "receiver.json"
+_SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
+_STANDING = """
+SELECT s.active, s.wal_status, r.flush_lsn::text,
+       pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.write_lsn)::bigint,
+       pg_walfile_name(pg_current_wal_lsn()),
+       (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')
+FROM (SELECT 1) one
+LEFT JOIN pg_replication_slots s ON s.slot_name = %s
+LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid
+"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the server says of a slot."""
+
+    active: bool
+    slot_state: str
+    flushed_lsn: str | None
+    lag_bytes: int | None
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether the slot is read and the reader says how far it is."""
+        return self.active and self.flushed_lsn is not None
+
+
+def known_slots(connection: Connection) -> dict[str, str]:
+    """Return the server's replication slots with their ``wal_status``."""
+    rows = connection.execute(
+        "SELECT slot_name::text, coalesce(wal_status, '') FROM pg_replication_slots"
+    ).fetchall()
+    return {str(name): str(status) for name, status in rows}
+
+
+def slot_for(named: str, root: Path, slots: Mapping[str, str]) -> str:
+    """Return the slot to stream by: the named one, the one in use, or the next after a lost one."""
+    recorded = recorded_slot(root)
+    wanted = named or (recorded["slot"] if recorded is not None else FIRST_SLOT)
+    if _SLOT_NAME.fullmatch(wanted) is None:
+        raise Refused(f"no name for a replication slot: {wanted!r}", code="slot-name")
+    if slots.get(wanted) != "lost" and (wanted in slots or not _holds_wal(root, wanted)):
+        return wanted
+    if named:
+        raise Refused(
+            f"slot {named} was lost, and its directory holds WAL already",
+            where=str(root / "wal" / named),
+            hint="name a new slot: a directory is never continued across a gap",
+            code="slot-lost",
+        )
+    number = 1
+    while f"{_OURS}{number}" in slots or _holds_wal(root, f"{_OURS}{number}"):
+        number += 1
+    return f"{_OURS}{number}"
+
+
+def _holds_wal(root: Path, slot: str) -> bool:
+    directory = root / "wal" / slot
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def recorded_slot(root: Path) -> dict[str, str] | None:
+    """Return slot, directory and since of the generation in use, or ``None``."""
+    try:
+        found = json.loads((root / "wal" / _RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return {str(key): str(value) for key, value in found.items()} if "slot" in found else None
+
+
+def record_slot(root: Path, slot: str) -> None:
+    """Record the generation in use; one that is recorded keeps its date."""
+    recorded = recorded_slot(root)
+    if recorded is not None and recorded["slot"] == slot:
+        return
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    known = {"slot": slot, "directory": str(WAL / slot), "since": since}
+    write_durably(root / "wal" / _RECORD, json.dumps(known).encode())
+
+
+def standing_of(connection: Connection, slot: str) -> Standing:
+    """Return how a slot and its reader stand."""
+    row = connection.execute(_STANDING, [slot]).fetchone() or (None,) * 6
+    return Standing(
+        active=bool(row[0]),
+        slot_state=str(row[1] or ""),
+        flushed_lsn=None if row[2] is None else str(row[2]),
+        lag_bytes=None if row[3] is None else int(str(row[3])),
+    )
+
+
+def wal_facts(connection: Connection) -> tuple[int, int]:
+    """Return the timeline that the server writes, and the bytes of a segment."""
+    row = connection.execute(_STANDING, [""]).fetchone() or ("",) * 6
+    return timeline_of(str(row[4])), int(str(row[5]))
+
+
+def drop_former_slots(connection: Connection, slot: str) -> None:
+    """Drop slots of former receivers: nobody reads them, and they would keep WAL for ever."""
+    connection.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+        " WHERE starts_with(slot_name, %s) AND slot_name <> %s AND NOT active AND slot_type = 'physical'",
+        [_OURS, slot],
+    )
