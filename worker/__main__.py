@@ -30,12 +30,12 @@ _AT_ONCE = 8
 async def serve(settings: Settings) -> None:
     """Connect, prove that open runs can be replayed, then poll until SIGTERM or SIGINT."""
     log = structlog.get_logger()
-    client = await connect_patiently("+".join(_roles(settings)), runtime=telemetry.runtime(settings))
-    tracing = telemetry.tracing(settings)
-    if tracing:
-        config = client.config()
-        config["interceptors"] = [*tracing]
-        client = Client(**config)
+    client = await connect_patiently(
+        "+".join(_roles(settings)),
+        settings.state,
+        runtime=telemetry.runtime(settings),
+        interceptors=tuple(telemetry.tracing(settings)),
+    )
     if "control" in _roles(settings):
         replayed = await refuse_if_open_runs_cannot_replay(client, settings.control_queue, WORKFLOWS)
         log.info("open runs can be replayed", runs=replayed)

@@ -3,31 +3,37 @@
 import asyncio
 import os
 import socket
+from pathlib import Path
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 
 from domain.errors import Unavailable
+from infra.temporal import server
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
 
 
-def address() -> str:
-    """Return the address that ``temporalio.envconfig`` gives, else the embedded default."""
-    return str(ClientConfig.load_client_connect_config().get("target_host") or _DEFAULT_ADDRESS)
-
-
-async def connect(role: str, *, runtime: Runtime | None = None) -> Client:
+async def connect(
+    role: str,
+    state: Path,
+    *,
+    runtime: Runtime | None = None,
+    interceptors: tuple[Interceptor, ...] = (),
+) -> Client:
     """Connect once; raise ``Unavailable`` with the cure when nothing answers.
 
     Address, namespace, TLS and keys come from ``temporalio.envconfig`` (``TEMPORAL_ADDRESS``,
-    ``TEMPORAL_NAMESPACE``, a profile file …), so that another server needs settings only.
+    ``TEMPORAL_NAMESPACE``, a profile file …), so that another server needs settings only. Without any,
+    it is the embedded server of this state directory.
     """
     config = ClientConfig.load_client_connect_config()
-    config.setdefault("target_host", _DEFAULT_ADDRESS)
+    if "target_host" not in config:
+        embedded = server.status(server.TemporalSettings(state=state))
+        config["target_host"] = embedded.address if embedded else _DEFAULT_ADDRESS
     identity = f"{role}@{socket.gethostname()}/{os.getpid()}"
     try:
         return await Client.connect(
@@ -35,6 +41,7 @@ async def connect(role: str, *, runtime: Runtime | None = None) -> Client:
             data_converter=pydantic_data_converter,
             identity=identity,
             runtime=runtime,
+            interceptors=list(interceptors),
         )
     except RuntimeError as error:
         raise Unavailable(
@@ -45,13 +52,19 @@ async def connect(role: str, *, runtime: Runtime | None = None) -> Client:
         ) from error
 
 
-async def connect_patiently(role: str, *, runtime: Runtime | None = None) -> Client:
+async def connect_patiently(
+    role: str,
+    state: Path,
+    *,
+    runtime: Runtime | None = None,
+    interceptors: tuple[Interceptor, ...] = (),
+) -> Client:
     """Connect, and try again for ever: a worker waits for its server."""
-    pause = 0.2
+    pause = 0.1
     while True:
         try:
-            return await connect(role, runtime=runtime)
+            return await connect(role, state, runtime=runtime, interceptors=interceptors)
         except Unavailable as error:
             structlog.get_logger().warning("waiting for Temporal", reason=str(error))
             await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, 2.0)

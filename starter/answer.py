@@ -1,0 +1,105 @@
+"""How ``dr`` answers: one envelope for programs, plain lines for people, and the exit codes."""
+
+import json
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+
+from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
+
+SCHEMA_VERSION = 1
+
+
+class Exit(IntEnum):
+    """What an exit status of ``dr`` means."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    STOOD_DOWN = 3
+    PARKED = 4
+    REFUSED = 5
+    UNAVAILABLE = 6
+    BUSY = 7
+    VERIFICATION_FAILED = 8
+    ABORTED = 9
+
+
+class Busy(DrError):
+    """Another run holds the stack."""
+
+
+OUTCOME_EXIT = {
+    "recovered": Exit.DONE,
+    "stood_down": Exit.STOOD_DOWN,
+    "aborted": Exit.ABORTED,
+    "needs_human": Exit.PARKED,
+}
+
+
+def exit_of(error: DrError) -> Exit:
+    """Return the exit status that an error deserves."""
+    match error:
+        case Busy():
+            return Exit.BUSY
+        case Refused() | BackupUnusable():
+            return Exit.REFUSED
+        case Unavailable():
+            return Exit.UNAVAILABLE
+        case VerificationFailed():
+            return Exit.VERIFICATION_FAILED
+        case _:
+            return Exit.ERROR
+
+
+people = Console(stderr=True, highlight=False)
+"""Where progress and questions go; standard output holds nothing but the answer."""
+
+
+def plain(text: str) -> str:
+    """Return a text that is safe to print: no control characters, no markup."""
+    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return escape(shown)
+
+
+def say(sentence: str) -> None:
+    """Say one line of progress."""
+    people.print(plain(sentence))
+
+
+def answer(command: str, data: object, *, as_json: bool, human: Callable[[Console], None]) -> None:
+    """Print the answer: the envelope with ``--json``, else what ``human`` draws."""
+    if as_json:
+        envelope = {"schema_version": SCHEMA_VERSION, "command": command, "data": _plain_data(data)}
+        sys.stdout.write(json.dumps(envelope, ensure_ascii=True, indent=2) + "\n")
+    else:
+        human(Console(highlight=False))
+
+
+def answer_error(command: str, error: DrError, *, as_json: bool) -> None:
+    """Print an error: in the envelope with ``--json``, else what, where, HINT and code."""
+    if as_json:
+        body = {"what": error.what, "where": error.where, "hint": error.hint, "code": error.code}
+        envelope = {"schema_version": SCHEMA_VERSION, "command": command, "error": body}
+        sys.stdout.write(json.dumps(envelope, ensure_ascii=True, indent=2) + "\n")
+        return
+    people.print(f"[bold red]{plain(error.what)}[/]")
+    if error.where:
+        people.print(f"  where: {plain(error.where)}")
+    if error.hint:
+        people.print(f"  HINT: {plain(error.hint)}")
+    people.print(f"  code: {plain(error.code)}")
+
+
+def _plain_data(data: object) -> object:
+    if isinstance(data, BaseModel):
+        return data.model_dump(mode="json")
+    if isinstance(data, (list, tuple)):
+        return [_plain_data(item) for item in data]
+    if isinstance(data, dict):
+        return {key: _plain_data(value) for key, value in data.items()}
+    return data
