@@ -104,7 +104,8 @@ def read_history(
     reading = _Reading()
     for event in _before(list(events), until_step):
         _take(reading, event)
-    works = [work for work in reading.works.values() if not until_step or work.id != until_step]
+    # Hands that are no step of the runbook, such as telling people, have the number Temporal gave them as id.
+    works = [w for w in reading.works.values() if not w.id.isdecimal() and w.id != until_step]
     by_id: dict[str, list[_Work]] = {}
     for work in works:
         by_id.setdefault(work.id, []).append(work)
@@ -212,7 +213,7 @@ def _interruption(work: _Work, seen: list[tuple[datetime, str]]) -> Interruption
 
 
 def _gone(work: _Work, seen: list[tuple[datetime, str]]) -> str:
-    """Return the worker of the same host that was there before the last attempt and never since, or ``""``."""
+    """Return the worker of the same host that was there before the last attempt and not since, or ``""``."""
     host, process = _place(work.worker)
     taken = work.started_at or work.scheduled_at
     since = {_place(identity) for at, identity in seen if at >= taken}

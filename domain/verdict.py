@@ -50,19 +50,25 @@ class Ruling(Value):
 
 
 def outcome_rule(report: Report, ending: Ending, required: Required) -> Ruling:
-    """Decide the outcome of a run from what its report holds."""
+    """Decide the outcome of a run from what its report holds; the report's own outcome is not looked at."""
+    outcome, rule = _decided(report, ending, required)
+    told = headline(report.model_copy(update={"outcome": outcome}))
+    return Ruling(outcome=outcome, rule=rule, headline=told)
+
+
+def _decided(report: Report, ending: Ending, required: Required) -> tuple[ReportOutcome, str]:
     if ending.kind == "open":
-        return Ruling(outcome="open", rule=ending.because or "The run goes on.", headline="The run goes on")
+        return "open", ending.because or "The run goes on."
     if ending.kind == "aborted":
-        return _aborted(report, ending.because)
+        return "aborted", f"Aborted: {ending.because or 'no reason was given'}"
     if ending.kind == "parked":
-        return _parked(ending.because or "a step that needs a person")
+        return "needs_human", ending.because or "A step needs a person."
     if ending.kind == "stood_down" or report.mode == "plan":
         return _stood_down(report, ending.because)
     missing = not_shown(report, required)
     if missing:
-        return _parked("Not recovered: " + "; ".join(missing) + ".")
-    return Ruling(outcome="recovered", rule=_recovered_rule(report, required), headline=_headline(report))
+        return "needs_human", "Not recovered: " + "; ".join(missing) + "."
+    return "recovered", _recovered_rule(report, required)
 
 
 def not_shown(report: Report, required: Required) -> tuple[str, ...]:
@@ -141,7 +147,23 @@ def _against(name: str, measured: float | None, objective: float | None) -> str:
     return f"{name} {spoken(measured)} against an objective of {spoken(objective)}: {verdict}"
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """Return the headline of a report in words, as its outcome and its figures give it."""
+    changed = f"{len(report.changed)} things were changed" if report.changed else "nothing was changed"
+    match report.outcome:
+        case "recovered":
+            return _recovered_headline(report)
+        case "stood_down":
+            return f"{'Plan only' if report.mode == 'plan' else 'Stood down'}: nothing was changed"
+        case "aborted":
+            return f"Aborted by a person; {changed}"
+        case "needs_human":
+            return "Parked: a person has to decide"
+        case "open":
+            return "The run goes on"
+
+
+def _recovered_headline(report: Report) -> str:
     took = "Recovered"
     if report.rto_seconds is not None:
         took = f"Recovered in {spoken(report.rto_seconds)}"
@@ -163,31 +185,11 @@ def _exceeds(measured: float | None, objective: float | None) -> bool:
     return measured is not None and objective is not None and measured > objective
 
 
-def _stood_down(report: Report, because: str) -> Ruling:
+def _stood_down(report: Report, because: str) -> tuple[ReportOutcome, str]:
     if report.changed:
-        return _parked("Not stood down: something was changed: " + "; ".join(report.changed) + ".")
+        return "needs_human", "Not stood down: something was changed: " + "; ".join(report.changed) + "."
     if report.mode == "plan":
-        reason = because or "the steps that only look were carried out"
-        return Ruling(
-            outcome="stood_down", rule=f"Plan only: {reason}.", headline="Plan only: nothing was changed"
-        )
+        return "stood_down", f"Plan only: {because or 'the steps that only look were carried out'}."
     if not because:
-        return _parked("Not stood down: no evidence says why.")
-    return Ruling(
-        outcome="stood_down",
-        rule=f"Stood down, nothing was changed: {because}",
-        headline="Stood down: nothing was changed",
-    )
-
-
-def _aborted(report: Report, because: str) -> Ruling:
-    changed = f"{len(report.changed)} things were changed" if report.changed else "nothing was changed"
-    return Ruling(
-        outcome="aborted",
-        rule=f"Aborted: {because or 'no reason was given'}; {changed}.",
-        headline=f"Aborted by a person; {changed}",
-    )
-
-
-def _parked(because: str) -> Ruling:
-    return Ruling(outcome="needs_human", rule=because, headline="Parked: a person has to decide")
+        return "needs_human", "Not stood down: no evidence says why."
+    return "stood_down", f"Stood down, nothing was changed: {because}"

@@ -1,0 +1,1 @@
+"""The report as people read it: one self-contained page, and the same in Markdown."""
