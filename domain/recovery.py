@@ -95,6 +95,8 @@ class Fenced(Outcome):
     terminated_sessions: int
     foreign_sessions: int
     fenced_at: datetime
+    restart_policy: str = ""
+    """The policy that its container had before; it is ``no`` now."""
 
 
 class LastWalOrder(TargetOrder):
@@ -132,6 +134,10 @@ class Promoted(Outcome):
     system_identifier: str
     slot: str
     last_marker: int | None = None
+    configuration_carried: tuple[str, ...] = ()
+    """Configuration files that were newer on the damaged server and were taken from it."""
+    configuration_refused: tuple[str, ...] = ()
+    """Those that were damaged there, so that the ones of the backup stayed."""
 
 
 class SwapOrder(TargetOrder):
@@ -154,6 +160,8 @@ class ServeOrder(TargetOrder):
 
     expected_timeline: int
     slot: str
+    restart_policy: str = ""
+    """Set on the container once it serves; empty leaves it ``no`` for the caller."""
 
 
 class Serving(Outcome):
@@ -168,6 +176,13 @@ class ReleaseOrder(Order):
 
     release_of: str
     """The recovery id whose kept volume is released."""
+
+
+class DiscardOrder(TargetOrder):
+    """Remove the restored copy of a failed or aborted attempt; never what was kept aside."""
+
+    volume: str = ""
+    """The attempt's volume; empty means all restored volumes of the recovery."""
 
 
 class Released(Outcome):

@@ -64,7 +64,7 @@ def _foreign(found: ContainerState, target: Target) -> str | None:
     return None
 
 
-def shell(  # noqa: PLR0913 - the parts of one job
+def shell(
     server: PostgresTarget,
     name: str,
     text: str,
@@ -123,3 +123,20 @@ def control(text: str) -> dict[str, str]:
     """Return what ``pg_controldata`` printed as a mapping of its own names."""
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def settings_of(arguments: tuple[str, ...]) -> dict[str, str]:
+    """Return the settings among a server's arguments: ``-c name=value`` and ``--name=value``."""
+    found: dict[str, str] = {}
+    wanted = list(arguments)
+    while wanted:
+        word = wanted.pop(0)
+        if word == "-c" and wanted:
+            word = wanted.pop(0)
+        elif word.startswith("-c") or word.startswith("--"):
+            word = word[2:]
+        else:
+            continue
+        key, _, value = word.partition("=")
+        found[key.strip().replace("-", "_").lower()] = value.strip()
+    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.engine import Engine, Job
-from activities.postgres.one_shot import VOLUME, as_root, below, labels, run, script, shell
+from activities.postgres.one_shot import VOLUME, as_root, labels, run, script, shell
 from activities.pulse import beat
 from activities.tokens import Tokens
 from domain.errors import BackupUnusable, Refused, Unavailable
@@ -68,13 +68,13 @@ class Restoring:
             server,
             container_name(order.recovery_id, "restore"),
             script("restore_base.sh"),
-            below(server, VOLUME),
+            server.pgdata,
             identity,
+            server.mount_path,
             binds={
                 str(Path(order.target.shelf) / order.backup.path): "/backup:ro",
-                # Mounted where the server has it, Docker gives a new volume the image's owner and mode;
-                # the second path is the one that the script uses.
-                volume: f"{VOLUME}:rw",
+                # Mounted where the server has it, a new volume gets the owner of the image's directory.
+                volume: f"{server.mount_path}:rw",
             },
             labelled={**labels(order, "restore"), _ATTEMPT: identity},
         )
@@ -90,9 +90,7 @@ class Restoring:
 
     def _follow(self, order: RestoreOrder, job: Job) -> tuple[int, str, bool]:
         limit = max(_LEAST_LIMIT_SECONDS, order.backup.bytes / _SLOWEST_BYTES_PER_SECOND)
-        state, text, known = self._engine.follow(
-            job, lambda line: beat(_progress(line)), limit_seconds=limit
-        )
+        state, text, known = self._engine.follow(job, lambda line: beat(_progress(line)), limit_seconds=limit)
         return state.exit_code or 0, text, known
 
     def _give_to_server(self, order: RestoreOrder, volume: str) -> None:

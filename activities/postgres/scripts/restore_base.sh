@@ -1,10 +1,11 @@
-# Copies the base backup at /backup into PGDATA ($1) of the new volume. $2 names recovery, attempt and backup.
+# Copies the base backup at /backup into PGDATA ($1) of the new volume. $2 names recovery, attempt and backup,
+# $3 is the volume's root.
 # The marker dr.recovery is written last: without it the directory is incomplete and is done again.
 # Exit: 0 done, 20 the volume's root belongs to somebody else, 21 no room, 22 the backup cannot be read.
 set -u
 data=$1
 identity=$2
-[ -w /volume ] || exit 20
+[ -w "$3" ] || exit 20
 mkdir -p "$data" && chmod 0700 "$data" || exit 20
 marker="$data/dr.recovery"
 if [ -f "$marker" ] && [ "$(sed -n 1p "$marker")" = "$identity" ]; then

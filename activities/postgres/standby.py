@@ -1,0 +1,166 @@
+"""The restored copy as a server: waking it, asking where it is, and what WAL it can be given."""
+
+import re
+import time
+from dataclasses import dataclass
+
+from activities.engine import Engine
+from activities.postgres.one_shot import SALVAGE, below, facts, script
+from activities.postgres.sql import Sql
+from activities.pulse import beat
+from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
+from domain.order import Target
+from domain.recovery import Copy
+from domain.wal import format_lsn, parse_lsn, segment_name
+
+_FATAL = re.compile(r"(?:FATAL|PANIC): +(.*)")
+_POLL_SECONDS = 0.1
+_STALLED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where replay stands; ``lsn`` is the byte behind the last replayed record."""
+
+    lsn: int
+    in_recovery: bool
+    pause: str
+    timeline: int
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where the WAL ends that the copy can be given."""
+
+    last_record: int | None
+    segment: str
+    source: str
+    missing: str
+    gap: str
+
+
+class Standby:
+    """One restored copy, through Docker and its Unix socket."""
+
+    def __init__(self, engine: Engine, sql: Sql) -> None:
+        """Act through these clients."""
+        self._engine = engine
+        self._sql = sql
+
+    def ensure_awake(self, copy: Copy, *, limit_seconds: float = 120) -> Position:
+        """Return where the copy is once it answers; a stopped one is started, once.
+
+        Raises ``BackupUnusable`` when it ends by itself: its data or its WAL does not fit.
+        """
+        started = False
+        deadline = time.monotonic() + limit_seconds
+        while True:
+            state = self._engine.look(copy.container)
+            if state is None:
+                raise Refused("the restored copy is gone", where=copy.container, code="copy-gone")
+            if state.status in {"created", "exited"}:
+                if started:
+                    raise self._ended(copy)
+                self._engine.start(copy.container)
+                started = True
+            try:
+                return self.position(copy)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                beat("the copy starts")
+                time.sleep(_POLL_SECONDS)
+
+    def _ended(self, copy: Copy) -> BackupUnusable:
+        said = _FATAL.findall(self._engine.logs(copy.container, tail=60))
+        return BackupUnusable(
+            f"the restored copy stops: {said[-1] if said else 'without a word'}",
+            where=copy.container,
+            hint="docker logs shows the rest",
+            code="copy-stops",
+        )
+
+    def position(self, copy: Copy) -> Position:
+        """Return where the copy is; ``Unavailable`` when it does not answer."""
+        with self._sql.copy(copy, timeout_seconds=10) as connection:
+            row = connection.execute(
+                "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery()"
+                " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,"
+                " CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'ended' END,"
+                " (SELECT timeline_id FROM pg_control_checkpoint())"
+            ).fetchone()
+        if row is None:
+            raise Unavailable("the copy gave no answer", where=copy.container, code="copy-silent")
+        return Position(
+            lsn=parse_lsn(str(row[1])) if row[1] else 0,
+            in_recovery=bool(row[0]),
+            pause=str(row[2]),
+            timeline=int(str(row[3])),
+        )
+
+    def chain(self, copy: Copy, target: Target, *, start: str, salvage: bool) -> Chain:
+        """Walk the WAL from the segment ``start``; ``salvage`` opens the stopped server's own WAL.
+
+        Raises ``VerificationFailed`` when a later segment is there and an earlier one is not.
+        """
+        done = self._engine.run(
+            copy.container,
+            ("sh", "-c", script("chain.sh"), "dr", start, below(target.postgres, SALVAGE),
+             "open" if salvage else "closed", f"{copy.wal_segment_bytes:x}"),
+        )  # fmt: skip
+        said = facts(done.output)
+        if done.exit_code != 0 or "last" not in said:
+            raise Unavailable(
+                f"the WAL cannot be read: {done.errors.strip() or done.output.strip()}",
+                where=copy.container,
+                code="wal-unreadable",
+            )
+        if said["gap"]:
+            raise VerificationFailed(
+                f"WAL segment {said['missing']} is missing although {said['gap']} is there",
+                where=copy.container,
+                hint="find the segment, or restore to the end of the whole chain",
+                code="wal-gap",
+            )
+        return Chain(
+            last_record=parse_lsn(said["last"]) if said["last"] else None,
+            segment=said["segment"],
+            source=said["source"],
+            missing=said["missing"],
+            gap=said["gap"],
+        )
+
+    def wait_replayed(self, copy: Copy, record: int, at_least: int = 0) -> Position:
+        """Wait until the record that starts at ``record`` is replayed, and ``at_least`` is reached.
+
+        Raises ``VerificationFailed`` when replay is paused or stands still.
+        """
+        furthest = -1
+        moved = time.monotonic()
+        while True:
+            here = self.ensure_awake(copy)
+            if here.in_recovery and here.pause != "not paused":
+                raise VerificationFailed(
+                    "replay is paused",
+                    where=copy.container,
+                    hint="a setting lower than the server's, or somebody paused it",
+                    code="replay-paused",
+                )
+            if here.lsn > record and here.lsn >= at_least:
+                return here
+            if here.lsn > furthest:
+                furthest, moved = here.lsn, time.monotonic()
+            if time.monotonic() - moved > _STALLED_SECONDS:
+                raise VerificationFailed(
+                    f"replay stands at {format_lsn(here.lsn)} and does not reach "
+                    f"{format_lsn(max(record, at_least))}",
+                    where=copy.container,
+                    code="replay-stuck",
+                )
+            beat(f"replayed {format_lsn(here.lsn)} of {format_lsn(max(record, at_least))}")
+            time.sleep(_POLL_SECONDS)
+
+    def last_record(self, copy: Copy, target: Target, position: int, *, salvage: bool) -> Chain:
+        """Return the end of the WAL that follows a replayed position."""
+        start = segment_name(copy.timeline, max(position - 1, 0), copy.wal_segment_bytes)
+        return self.chain(copy, target, start=start, salvage=salvage)

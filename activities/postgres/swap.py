@@ -1,0 +1,176 @@
+"""Exchanges the data directories of the live and the restored volume in one rename."""
+
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+
+from activities.engine import Engine, Job
+from activities.postgres.one_shot import below, facts, labels, prove, run, script
+from activities.records import Records
+from activities.tokens import Tokens
+from domain.errors import Refused, Unavailable
+from domain.names import LABEL_RECOVERY, container_name
+from domain.recovery import SwapOrder, Swapped
+
+KIND = "swap"
+_KILOBYTE = 1024
+_STRANGE = 21
+_UNFIT = 22
+_MUST_AGREE = (("device", "filesystem"), ("owner", "owner and mode"))
+
+
+class Swapping:
+    """The one irreversible-looking moment, which is its own inverse and done exactly once."""
+
+    def __init__(self, engine: Engine, tokens: Tokens, state: Path, tools_image: str) -> None:
+        """Act through these clients; ``tools_image`` has ``mv --exchange``; ``state`` is DR_STATE."""
+        self._engine = engine
+        self._tokens = tokens
+        self._records = Records(state)
+        self._tools_image = tools_image
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def ensure_swapped_in(self, order: SwapOrder) -> Swapped:
+        """Have the restored data in the live volume and the old data in the other one.
+
+        Decided by the two inodes recorded before the first attempt; they travel with the exchange.
+        Raises ``Refused`` when anything is not as it must be; then nothing was exchanged.
+        """
+        self._tokens.admit(order, order.target.stack)
+        record = self._records.read(KIND, order.recovery_id)
+        if record is None or record["restored_volume"] != order.restored_volume:
+            record = self._prepare(order)
+        if record.get("state") != "swapped":
+            if self._look(order, record)["state"] != "swapped":
+                self._may_exchange(order)
+            self._keeper(order)
+            said = self._exchange(order, record)
+            record |= {"state": "swapped", "kept_bytes": int(said["kept_bytes"]) * _KILOBYTE}
+            self._verify(order, record)
+            self._records.write(KIND, order.recovery_id, record)
+        else:
+            self._verify(order, record)
+        kept = int(record["kept_bytes"])
+        return Swapped(
+            kept_volume=order.restored_volume,
+            kept_bytes=kept,
+            keeper=container_name(order.recovery_id, "keeper"),
+            sentence=f"The restored data is in {order.target.postgres.volume};"
+            f" the old data ({kept / 1e6:,.0f} MB) is kept in {order.restored_volume}",
+        )
+
+    def _prepare(self, order: SwapOrder) -> dict[str, Any]:
+        """Check all that must agree, and record the two inodes on disk before anything moves."""
+        self._may_exchange(order)
+        for name in (order.target.postgres.volume, order.restored_volume):
+            found = self._engine.volume(name)
+            if found is None or found["Driver"] != "local" or found.get("Options"):
+                raise Refused(
+                    f"the volume {name} is missing or not a plain local one",
+                    hint="its data is not in _data, so the directories cannot be exchanged",
+                    code="volume-not-plain",
+                )
+        if not self._ours(order):
+            raise Refused(f"{order.restored_volume} is not a volume of this recovery", code="volume-foreign")
+        said = self._look(order, {})
+        for key, what in _MUST_AGREE:
+            if said[f"{key}_live"] != said[f"{key}_restored"]:
+                raise Refused(
+                    f"the two volumes differ in {what}: {said[f'{key}_live']} and {said[f'{key}_restored']}",
+                    where=order.restored_volume,
+                    code="volumes-differ",
+                )
+        record = {
+            "restored_volume": order.restored_volume,
+            "live_volume": order.target.postgres.volume,
+            "live_inode": said["live"],
+            "restored_inode": said["restored"],
+        }
+        self._records.write(KIND, order.recovery_id, record)
+        return record
+
+    def _ours(self, order: SwapOrder) -> bool:
+        found = self._engine.volume(order.restored_volume) or {}
+        return (found.get("Labels") or {}).get(LABEL_RECOVERY) == order.recovery_id
+
+    def _may_exchange(self, order: SwapOrder) -> None:
+        """Refuse while any container runs on either volume: it would keep the directory it opened."""
+        state = prove(self._engine, order.target)
+        if state.status not in {"exited", "created", "dead"}:
+            raise Refused("the server still runs", where=state.name, code="server-runs")
+        names = {order.target.postgres.volume, order.restored_volume}
+        paths = tuple(f"{self._engine.root()}/volumes/{name}" for name in names)
+        for other in self._engine.running():
+            for mount in other.raw["Mounts"]:
+                if mount.get("Name") in names or str(mount.get("Source", "")).startswith(paths):
+                    raise Refused(
+                        f"the container {other.name} runs on a volume that is to be exchanged",
+                        where=str(mount.get("Name") or mount.get("Source")),
+                        hint="stop it; a running container keeps the directory that it opened",
+                        code="volume-in-use",
+                    )
+
+    def _keeper(self, order: SwapOrder) -> None:
+        """Have a container that is never started hold the kept volume against prune and rm."""
+        server = order.target.postgres
+        self._engine.ensure_job(
+            Job(
+                name=container_name(order.recovery_id, "keeper"),
+                image_id=server.image_id,
+                entrypoint=("false",),
+                command=(),
+                binds={order.restored_volume: f"{server.mount_path}:ro"},
+                labels=labels(order, "keeper"),
+            ),
+            start=False,
+        )
+
+    def _job(self, order: SwapOrder, what: str, *arguments: str) -> Job:
+        return Job(
+            name=container_name(order.recovery_id, what),
+            image_id=self._tools_image,
+            entrypoint=("sh",),
+            command=("-c", script("swap.sh"), "dr", order.target.postgres.volume, order.restored_volume,
+                     *arguments),
+            user="0:0",
+            binds={f"{self._engine.root()}/volumes": "/volumes:rw"},
+            labels=labels(order, "tools"),
+            capabilities=("DAC_OVERRIDE", "FOWNER"),
+        )  # fmt: skip
+
+    def _look(self, order: SwapOrder, record: dict[str, Any]) -> dict[str, str]:
+        inodes = (str(record.get("live_inode", "")), str(record.get("restored_inode", "")))
+        code, text = run(self._engine, self._job(order, "look", "look", *inodes))
+        if code != 0:
+            raise Unavailable(f"the volumes cannot be seen: {text.strip()}", code="swap-look")
+        return facts(text)
+
+    def _exchange(self, order: SwapOrder, record: dict[str, Any]) -> dict[str, str]:
+        server = order.target.postgres
+        inside = below(server, "").strip("/") or "."
+        job = self._job(
+            order, "swap", "swap", str(record["live_inode"]), str(record["restored_inode"]), inside
+        )
+        code, text = run(self._engine, job)
+        if code in {_STRANGE, _UNFIT}:
+            raise Refused(
+                "one of the two directories is not the one that was recorded"
+                if code == _STRANGE
+                else "the restored directory is not that of a cleanly stopped server",
+                where=order.restored_volume,
+                hint="nothing was exchanged; look at both volumes by hand",
+                code="swap-strange" if code == _STRANGE else "swap-unfit",
+            )
+        if code != 0:
+            raise Unavailable(f"the exchange failed: {text.strip()}", code="swap-failed")
+        return facts(text)
+
+    def _verify(self, order: SwapOrder, record: dict[str, Any]) -> None:
+        if self._look(order, record)["state"] != "swapped":
+            raise Refused(
+                "the directories are not exchanged although this was done",
+                where=order.target.postgres.volume,
+                hint="somebody exchanged them back; look at both volumes by hand",
+                code="swap-strange",
+            )
