@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.stack import Kind, Stack, UserJourney
+from domain.stack import Kind, Stack
 
 
 class Value(BaseModel):
@@ -135,9 +135,3 @@ class TargetOrder(Order):
     """An order that acts on a resolved stack."""
 
     target: Target
-
-
-class JourneyOrder(TargetOrder):
-    """Walk through the stack as a user does."""
-
-    journey: UserJourney

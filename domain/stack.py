@@ -102,7 +102,7 @@ class Call(Fact):
     headers: dict[str, str] = Field(default_factory=dict)
     body: dict[str, object] | None = None
     upload: str | None = None
-    """Text sent as the file of a multipart upload instead of a JSON body."""
+    """Text sent as the file: it is the body itself, instead of JSON."""
     expect_status: int = 200
     expect_text: str | None = None
     """Text that the answer must contain."""
