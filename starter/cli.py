@@ -1,0 +1,77 @@
+"""The ``dr`` command."""
+
+import sys
+
+import click
+import typer
+
+from domain.errors import DrError
+from infra import down as infra_down
+from infra import up as infra_up
+from starter import decide, look, protect, recover
+from starter.answer import Exit, answer, answer_error, exit_of, plain, say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Recover a self-hosted Docker stack from disaster, on Temporal.",
+)
+app.add_typer(recover.app, name="recover")
+app.add_typer(protect.app, name="backup")
+for command in (
+    look.status,
+    decide.approve,
+    decide.reject,
+    decide.hold,
+    decide.resume,
+    decide.retry,
+    decide.skip,
+    decide.abort,
+    look.timeline,
+    look.report,
+    protect.release,
+    look.doctor,
+):
+    app.command()(command)
+
+
+@app.command()
+def up(
+    *,
+    lab: bool = typer.Option(False, "--lab", help="Start the lab stack too, and protect it."),
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Start what is missing: Temporal with its Web UI, the worker, the ledger."""
+    started = infra_up.ensure_up(say, lab=lab)
+    answer("up", started, as_json=as_json, human=lambda c: c.print(plain(started["ui"])))
+
+
+@app.command()
+def down(
+    *,
+    everything: bool = typer.Option(False, "--all", help="The lab, its images and our state too: make down."),
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Stop our own processes; the protected stack and the backups stay."""
+    stopped = infra_down.take_down(say, everything=everything)
+    answer("down", stopped, as_json=as_json, human=lambda c: c.print("down"))
+
+
+def main() -> None:
+    """Run ``dr`` and exit with the status that the answer deserves."""
+    as_json = "--json" in sys.argv
+    words = [word for word in sys.argv[1:3] if not word.startswith("-")]
+    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"]) else 1])
+    try:
+        status = app(standalone_mode=False)
+    except DrError as error:
+        answer_error(name, error, as_json=as_json)
+        sys.exit(exit_of(error))
+    except click.UsageError as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except click.exceptions.Abort:
+        say("nothing was done")
+        sys.exit(Exit.USAGE)
+    sys.exit(status if isinstance(status, int) else 0)

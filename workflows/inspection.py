@@ -1,0 +1,82 @@
+"""Looking without an incident: the health of a stack, and whether a recovery would find what it needs."""
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.containers import Containers
+    from activities.postgres.backup import Backups
+    from activities.postgres.receiver import Protection
+    from domain.backups import ShelfOrder
+    from domain.order import Facts, TargetOrder
+    from domain.recovery import Judged, Proof
+    from workflows.backup import BackupRequest, load
+    from workflows.errand import errand
+    from workflows.pace import Trouble
+
+
+@workflow.defn(name="ObserveHealth")
+class ObserveHealth:
+    """Look at every service of a stack by its own protocol."""
+
+    @workflow.run
+    async def run(self, request: BackupRequest = BackupRequest()) -> Judged:  # noqa: B008 - frozen
+        """Look only."""
+        target = (await load(request)).target
+        return await errand("Look at the services", Containers.observe_health, TargetOrder(target=target))
+
+
+@workflow.defn(name="Doctor")
+class Doctor:
+    """Compare the stack file with the host, and say what a recovery would miss."""
+
+    @workflow.run
+    async def run(self, request: BackupRequest = BackupRequest()) -> Judged:  # noqa: B008 - frozen
+        """Look at everything a recovery needs; a look that fails is a red line, not an error."""
+        try:
+            facts = await load(request)
+        except ActivityError as error:
+            return _judge([Proof(name="stack file", passed=False, evidence=Trouble.of(error).sentence)])
+        proofs = [Proof(name="stack file", passed=True, evidence=facts.sentence)]
+        proofs += await self._services(facts)
+        proofs += await self._protection(facts)
+        proofs += await self._host(facts)
+        return _judge(proofs)
+
+    async def _services(self, facts: Facts) -> list[Proof]:
+        try:
+            order = TargetOrder(target=facts.target)
+            return list((await errand("Look at the services", Containers.observe_health, order)).proofs)
+        except ActivityError as error:
+            return [Proof(name="services", passed=False, evidence=Trouble.of(error).sentence)]
+
+    async def _protection(self, facts: Facts) -> list[Proof]:
+        try:
+            order = TargetOrder(target=facts.target)
+            receiver = await errand("Look at the WAL receiver", Protection.observe_receiver, order)
+            shelf = ShelfOrder(shelf=facts.target.shelf)
+            listed = await errand("Read the catalogue", Backups.observe_backups, shelf)
+        except ActivityError as error:
+            return [Proof(name="protection", passed=False, evidence=Trouble.of(error).sentence)]
+        newest = listed.backups[0] if listed.backups else None
+        return [
+            Proof(name="WAL receiver", passed=receiver.healthy, evidence=receiver.sentence),
+            Proof(
+                name="backups",
+                passed=newest is not None,
+                evidence=f"newest: {newest.id}, {newest.verified}" if newest else "there is none: dr backup now",
+            ),
+        ]
+
+    async def _host(self, facts: Facts) -> list[Proof]:
+        try:
+            order = TargetOrder(target=facts.target)
+            return list((await errand("Look at the host", Containers.observe_host, order)).proofs)
+        except ActivityError as error:
+            return [Proof(name="host", passed=False, evidence=Trouble.of(error).sentence)]
+
+
+def _judge(proofs: list[Proof]) -> Judged:
+    failed = [proof for proof in proofs if proof.passed is not True]
+    sentence = "ready" if not failed else f"{len(failed)} of {len(proofs)} are not as they should be"
+    return Judged(sentence=sentence, passed=not failed, proofs=tuple(proofs))
