@@ -18,7 +18,7 @@ from domain.recovery import Proof
 
 _OURS: LiteralString = (
     "SELECT setting FROM pg_file_settings WHERE name = 'autovacuum'"
-    " AND sourcefile LIKE '%%postgresql.auto.conf' ORDER BY seqno DESC LIMIT 1"
+    " AND sourcefile LIKE '%postgresql.auto.conf' ORDER BY seqno DESC LIMIT 1"
 )
 _CANCEL: LiteralString = """
 SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity

@@ -155,11 +155,11 @@ def look_at_control_file(engine: Engine, order: TargetOrder, state: ContainerSta
 
 def control_problem(text: str) -> str | None:
     """Return what ``pg_controldata`` found wrong, or ``None``."""
-    for line in text.splitlines():
-        if "does not match value stored in file" in line or "possible byte ordering mismatch" in line:
-            return "pg_controldata: the checksum of pg_control does not match its content"
-        if re.search(r"error: could not (open|read) file|invalid WAL segment size", line):
-            return line.strip()
+    if re.search("does not match value stored in|possible byte ordering mismatch", text):
+        return "pg_controldata: the checksum of pg_control does not match its content"
+    bad = re.search(r"(error: could not (open|read) file|invalid WAL segment size).*", text)
+    if bad is not None:
+        return f"pg_controldata: {bad[0]}"
     return None if "system identifier" in text else "pg_controldata said nothing of use"
 
 
