@@ -58,10 +58,14 @@ def start(state: Path) -> str:
         if found is not None:
             return found
         time.sleep(0.3)
+    log = directory / f"{DAEMON}.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    # What it dies of is plain text after the structured lines.
+    last = [line.strip() for line in lines if not line.startswith("time=")] or lines
     raise Unavailable(
         "the Docker Engine does not come up",
-        where=str(directory / f"{DAEMON}.log"),
-        hint="the last lines of that log say why",
+        where=str(log),
+        hint=f"it said: {' '.join(last[-2:])}",
         code="engine-not-up",
     )
 
