@@ -33,7 +33,7 @@ _AT_ONCE = 8
 class Services:
     """Stops and starts services in the order of their dependencies."""
 
-    def __init__(  # noqa: PLR0913 - the clients, by name
+    def __init__(
         self,
         engine: Engine,
         secrets: Secrets,

@@ -1,0 +1,118 @@
+"""Hasura: its metadata must match the database that came back, strictly."""
+
+from typing import Any
+
+import httpx
+from temporalio import activity
+
+from activities.address import http_url
+from activities.engine import Engine
+from activities.secrets import Secrets
+from domain.errors import Refused, Unavailable, VerificationFailed
+from domain.order import ServiceTarget, TargetOrder
+from domain.recovery import Judged, Proof
+from domain.stack import Kind
+
+_SECONDS = 15.0
+_NAMED = 5
+
+
+class Hasura:
+    """Speaks Hasura's metadata API; never drops an object to make the rest consistent."""
+
+    def __init__(self, engine: Engine, secrets: Secrets) -> None:
+        """Find the service through ``engine`` and reveal its admin secret through ``secrets``."""
+        self._engine = engine
+        self._secrets = secrets
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def verify_metadata(self, order: TargetOrder) -> Judged:
+        """Have the metadata read again from the database, and require that all of it is consistent.
+
+        Raises ``VerificationFailed`` with code ``hasura-inconsistent`` naming the objects.
+        """
+        service = order.target.of_kind(Kind.HASURA)
+        if service is None:
+            return Judged(passed=True, sentence="Hasura is not configured in this stack")
+        headers = {"X-Hasura-Admin-Secret": self._admin_secret(order, service)}
+        url = http_url(self._engine, service)
+        with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False) as client:
+            _ask(client, "reload_metadata", {"reload_sources": True, "reload_remote_schemas": False})
+            answer = _ask(client, "get_inconsistent_metadata", {})
+            broken = [_named(one) for one in answer.get("inconsistent_objects") or []]
+            triggers = _event_triggers(_ask(client, "export_metadata", {}, version=2))
+            strict = _get(client, "/healthz?strict=true")
+        if broken or answer.get("is_consistent") is not True or strict != httpx.codes.OK:
+            raise VerificationFailed(
+                f"{len(broken)} objects of Hasura's metadata do not fit the database: "
+                + (", ".join(broken[:_NAMED]) or f"strict health says {strict}"),
+                where=service.name,
+                hint="repair the tables or track them again, then retry; nothing was dropped",
+                code="hasura-inconsistent",
+            )
+        held = f"; {len(triggers)} tables have event triggers: {', '.join(triggers)}" if triggers else ""
+        sentence = f"Hasura's metadata was read again and all of it is consistent{held}"
+        proof = Proof(name="Hasura's metadata", passed=True, evidence=sentence)
+        return Judged(passed=True, proofs=(proof,), sentence=sentence)
+
+    def _admin_secret(self, order: TargetOrder, service: ServiceTarget) -> str:
+        reference = service.secrets.get("admin_secret")
+        if reference is None:
+            raise Refused(
+                "no admin secret is named for Hasura",
+                where=f"services.{service.name}.secrets",
+                hint="add admin_secret: container:hasura:HASURA_GRAPHQL_ADMIN_SECRET",
+                code="secret-missing",
+            )
+        return self._secrets.reveal(reference, order.target.project)
+
+
+def _ask(client: httpx.Client, kind: str, arguments: dict[str, object], version: int = 1) -> dict[str, Any]:
+    try:
+        answer = client.post("/v1/metadata", json={"type": kind, "version": version, "args": arguments})
+        body = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Unavailable(
+            f"Hasura does not answer {kind}: {type(error).__name__}",
+            where=str(client.base_url),
+            code="hasura-unavailable",
+        ) from None
+    if answer.status_code != httpx.codes.OK or not isinstance(body, dict):
+        reason = body.get("error", "no reason") if isinstance(body, dict) else "no reason"
+        raise Unavailable(
+            f"Hasura refuses {kind}: {reason}", where=str(client.base_url), code="hasura-unavailable"
+        )
+    return body
+
+
+def _get(client: httpx.Client, path: str) -> int:
+    try:
+        return client.get(path).status_code
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"Hasura does not answer: {type(error).__name__}",
+            where=str(client.base_url),
+            code="hasura-unavailable",
+        ) from None
+
+
+def _named(inconsistent: dict[str, Any]) -> str:
+    kind = str(inconsistent.get("type", "object"))
+    definition = inconsistent.get("definition")
+    name = str(inconsistent.get("name") or (definition if isinstance(definition, str) else "") or "")
+    if not name and isinstance(definition, dict):
+        table = definition.get("table", definition)
+        parts = (table.get("schema"), table.get("name")) if isinstance(table, dict) else (table,)
+        name = ".".join(str(part) for part in parts if part)
+    reason = str(inconsistent.get("reason", ""))[:120]
+    return f"{name or kind} ({reason})" if reason else name or kind
+
+
+def _event_triggers(exported: dict[str, Any]) -> list[str]:
+    found = []
+    for source in (exported.get("metadata") or {}).get("sources") or []:
+        for entry in source.get("tables") or []:
+            if entry.get("event_triggers"):
+                table = entry["table"]
+                found.append(f"{table.get('schema', 'public')}.{table['name']}")
+    return sorted(found)
