@@ -1,0 +1,77 @@
+"""Take down what was started, and nothing else: ``python -m infra.down`` is ``make down``."""
+
+import shutil
+import sys
+from collections.abc import Callable
+
+import docker
+from docker.errors import DockerException
+
+from domain.errors import DrError
+from domain.names import LABEL_MADE_BY
+from infra import daemons
+from infra.temporal import server
+from infra.up import run_directory
+from worker.settings import Settings
+
+Say = Callable[[str], None]
+
+
+def take_down(say: Say, *, everything: bool = False) -> dict[str, list[str]]:
+    """Stop our processes; with ``everything`` remove lab, containers, volumes, images and state of ours."""
+    settings = Settings()
+    directory = run_directory(settings.state)
+    stopped = [name for name in daemons.names(directory) if daemons.stop(directory, name)]
+    if server.stop(server.TemporalSettings(state=settings.state)):
+        stopped.append("temporal")
+    say(f"stopped: {', '.join(stopped) or 'nothing ran'}")
+    removed: list[str] = []
+    if everything:
+        removed = _remove_lab(settings, say) + _remove_docker_things(say)
+        dockerd = daemons.stop(settings.state / "docker", "dockerd")
+        if dockerd:
+            removed.append("dockerd")
+        shutil.rmtree(settings.state, ignore_errors=True)
+        say(f"removed: {', '.join(removed) or 'nothing'} and {settings.state}")
+    return {"stopped": stopped, "removed": removed}
+
+
+def _remove_lab(settings: Settings, say: Say) -> list[str]:
+    from infra.lab.lab import Lab, LabSettings  # noqa: PLC0415 - only where there is a lab
+
+    try:
+        Lab(LabSettings(state=settings.state)).down()
+    except DrError as error:
+        say(f"the lab was not taken down: {error}")
+        return []
+    return ["lab"]
+
+
+def _remove_docker_things(say: Say) -> list[str]:
+    """Remove containers, volumes and images that carry our label."""
+    removed: list[str] = []
+    mine = {"label": f"{LABEL_MADE_BY}=dr"}
+    try:
+        client = docker.from_env()
+        for container in client.containers.list(all=True, filters=mine):
+            container.remove(force=True)
+            removed.append(container.name)
+        for volume in client.volumes.list(filters=mine):
+            volume.remove(force=True)
+            removed.append(volume.name)
+        for image in client.images.list(filters=mine):
+            client.images.remove(image.id, force=True)
+            removed.append(image.short_id)
+    except DockerException as error:
+        say(f"Docker does not answer, so nothing was removed there: {error}")
+    return removed
+
+
+def main() -> int:
+    """Take everything down."""
+    take_down(lambda line: print(line, flush=True), everything=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Start what is missing of the orchestrator: Temporal, its namespace, the worker, the ledger."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from domain.errors import Unavailable
+from infra import daemons
+from infra.temporal import bootstrap, server
+from worker.settings import REPOSITORY, Settings
+
+Say = Callable[[str], None]
+
+WORKER = "worker"
+LEDGER = "ledger"
+_WORKER_WITHIN_SECONDS = 40.0
+
+
+def run_directory(state: Path) -> Path:
+    """Return where the records of our daemons lie."""
+    return state / "run"
+
+
+def ensure_temporal(settings: Settings, say: Say, *, port: int = 7233) -> server.Endpoint | None:
+    """Start the embedded server and make its namespace ready; another server is used when one is named."""
+    named = os.environ.get("TEMPORAL_ADDRESS")
+    if named:
+        say(f"Temporal: {named} (named by TEMPORAL_ADDRESS)")
+        asyncio.run(_bootstrap(named, os.environ.get("TEMPORAL_NAMESPACE", "default")))
+        return None
+    endpoint = server.ensure_running(server.TemporalSettings(state=settings.state, port=port))
+    asyncio.run(_bootstrap(endpoint.address, endpoint.namespace))
+    say(f"Temporal {endpoint.version}: {endpoint.address}, Web UI {endpoint.ui}")
+    return endpoint
+
+
+async def _bootstrap(address: str, namespace: str) -> None:
+    client = await Client.connect(address, namespace=namespace)
+    await bootstrap.ensure_namespace(client)
+
+
+def ensure_worker(
+    settings: Settings, say: Say, endpoint: server.Endpoint | None, *, environment: dict[str, str] | None = None
+) -> daemons.Recorded:
+    """Start the worker as a supervised process of its own and wait until it polls."""
+    found = daemons.start(worker_daemon(settings, endpoint, environment or {}))
+    say(f"worker: pid {found.pid}, log {run_directory(settings.state) / 'worker.log'}")
+    return found
+
+
+def worker_daemon(
+    settings: Settings, endpoint: server.Endpoint | None, environment: dict[str, str]
+) -> daemons.Daemon:
+    """Return the worker as a daemon."""
+    return daemons.Daemon(
+        name=WORKER,
+        argv=(sys.executable, "-m", "worker"),
+        run_directory=run_directory(settings.state),
+        cwd=REPOSITORY,
+        env={"DR_STATE": str(settings.state), **_found_by(endpoint), **environment},
+    )
+
+
+def ensure_ledger(settings: Settings, say: Say, *, environment: dict[str, str] | None = None) -> None:
+    """Start ledger and prober as a supervised process: a killed worker does not stop them."""
+    found = daemons.start(
+        daemons.Daemon(
+            name=LEDGER,
+            argv=(sys.executable, "-m", "worker.ledger"),
+            run_directory=run_directory(settings.state),
+            cwd=REPOSITORY,
+            env={"DR_STATE": str(settings.state), **(environment or {})},
+            supervised=True,
+        )
+    )
+    say(f"ledger: pid {found.pid}")
+
+
+def wait_for_pollers(settings: Settings) -> None:
+    """Wait until the worker polls both queues; raise ``Unavailable`` with the place of its log."""
+    from starter import orchestrator  # noqa: PLC0415 - the operator's side knows how to ask
+
+    deadline = time.monotonic() + _WORKER_WITHIN_SECONDS
+    while True:
+        try:
+            orchestrator.run(_nothing)
+        except (Unavailable, RPCError):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "the worker does not poll",
+                    where=str(run_directory(settings.state) / "worker.log"),
+                    hint="its log says why",
+                    code="worker-missing",
+                ) from None
+            time.sleep(0.2)
+        else:
+            return
+
+
+async def _nothing(_client: Client, _settings: Settings) -> None:
+    """Ask for nothing: that a connection and pollers are there is the answer."""
+
+
+def _found_by(endpoint: server.Endpoint | None) -> dict[str, str]:
+    return endpoint.environment() | {"DR_UI_ADDRESS": endpoint.ui} if endpoint else {}
+
+
+def ensure_up(say: Say, *, lab: bool = False) -> dict[str, str]:
+    """Start everything that is missing; return where to look."""
+    settings = Settings()
+    settings.state.mkdir(parents=True, exist_ok=True)
+    if lab:
+        from infra.lab.lab import Lab, LabSettings  # noqa: PLC0415 - only where there is a lab
+
+        Lab(LabSettings(state=settings.state)).up(lambda line, _fraction: say(line))
+    endpoint = ensure_temporal(settings, say)
+    ensure_worker(settings, say, endpoint)
+    wait_for_pollers(settings)
+    ensure_ledger(settings, say)
+    return {"ui": endpoint.ui if endpoint else settings.ui_address, "state": str(settings.state)}
