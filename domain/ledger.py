@@ -8,7 +8,6 @@ from itertools import pairwise
 from pydantic import AwareDatetime
 
 from domain.order import Order, Outcome, TargetOrder, Value
-from domain.stack import Service
 
 
 class Store(StrEnum):
@@ -67,8 +66,6 @@ class LossOrder(TargetOrder):
     """When given, PostgreSQL's markers are read from the copy behind this socket."""
     until: datetime | None = None
     """Markers acknowledged later than this are not looked at."""
-    services: dict[str, Service] = {}
-    """The services of the stack file: where the stores are and the references of their secrets."""
 
 
 class MeasuredLoss(Outcome):
