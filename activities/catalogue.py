@@ -1,11 +1,12 @@
 """The catalogue of a shelf: one ``dr.json`` beside each base backup, written last."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from domain.backups import Backup, PassedOver, newest_first
+from domain.backups import Backup, Level, PassedOver, newest_first
 from domain.errors import BackupUnusable
 
 BASE = Path("postgres") / "base"
@@ -33,6 +34,28 @@ def read_catalogue(shelf: Path) -> tuple[list[Backup], list[PassedOver]]:
 def list_backups(shelf: Path) -> list[Backup]:
     """Return the entries of a shelf, newest first."""
     return read_catalogue(shelf)[0]
+
+
+def find_backup(shelf: Path, backup_id: str) -> Backup:
+    """Return one entry; raises ``BackupUnusable`` when there is none, with what is wrong with it."""
+    entries, strangers = read_catalogue(shelf)
+    for entry in entries:
+        if entry.id == backup_id:
+            return entry
+    reason = next((known.reason for known in strangers if known.id == backup_id), "it is not there")
+    raise BackupUnusable(
+        f"backup {backup_id}: {reason}",
+        where=str(shelf / BASE),
+        hint="`dr backup list` shows what the shelf holds",
+        code="backup-unknown",
+    )
+
+
+def record_level(shelf: Path, backup_id: str, level: Level, at: datetime) -> Backup:
+    """Record how far a backup was proven and when; return the new entry."""
+    entry = find_backup(shelf, backup_id).model_copy(update={"verified": level, "verified_at": at})
+    record(shelf, entry)
+    return entry
 
 
 def data_directory(shelf: Path, backup_id: str) -> Path:

@@ -78,6 +78,8 @@ class BackupOrder(TargetOrder):
 
     label: str
     reason: str = ""
+    max_rate_bytes: int | None = None
+    """At most so many bytes a second are read from the server; ``None`` is as fast as it goes."""
 
 
 class ChooseOrder(TargetOrder):

@@ -1,11 +1,32 @@
 """The choice of the backup to restore: the newest one that is whole today."""
 
+import os
+from datetime import datetime
 from pathlib import Path
 
 from temporalio import activity
 
+from activities.catalogue import data_directory, read_catalogue
 from activities.engine import Engine
-from domain.backups import BackupChoice, ChooseOrder
+from activities.postgres import manifest, shelf
+from activities.postgres.slots import recorded_slot
+from activities.pulse import beat
+from domain.backups import (
+    Backup,
+    BackupChoice,
+    ChooseOrder,
+    PassedOver,
+    needed_bytes,
+    predicted_seconds,
+    short_image,
+    spoken_bytes,
+    why_unfit,
+)
+from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name
+from domain.order import Target
+from domain.wal import Archive, Chain, follow_chain, timeline_of
+
+_ROLE = "verify-backup"
 
 
 class Choosing:
@@ -18,5 +39,106 @@ class Choosing:
 
     @activity.defn(no_thread_cancel_exception=True)
     def choose_backup(self, order: ChooseOrder) -> BackupChoice:
-        """Return the newest usable backup, or none with what is missing."""
-        raise NotImplementedError
+        """Return the newest backup that is fit, whole today and followed by all its WAL.
+
+        Without one, or without image or room, ``backup`` is ``None`` and ``missing`` says what is
+        missing and how to get it.
+        """
+        where, server = Path(order.target.shelf), order.target.postgres
+        entries, strangers = read_catalogue(where)
+        image = self._engine.image(server.image_id)
+        if image is None:
+            return _none(
+                strangers, f"The server's image {short_image(server.image_id)} is not on this host: load it."
+            )
+        major = _major(image["Config"].get("Env") or [])
+        passed = list(strangers)
+        for backup in entries:
+            beat(f"judging {backup.id}")
+            received = shelf.read_received(where, backup.wal_segment_bytes)
+            chain = _chain(order, backup, received.archive)
+            reason = why_unfit(backup, order, major=major) or chain.problem or self._damage(order, backup)
+            if reason:
+                passed.append(PassedOver(id=backup.id, reason=reason))
+                continue
+            return _chosen(order, backup, chain, received.newest_at, passed)
+        return _none(
+            passed,
+            f"No backup on {where} can be used ({len(passed)} passed over): bring one to the shelf,"
+            " or take one by `dr backup now` while the server answers.",
+        )
+
+    def _damage(self, order: ChooseOrder, backup: Backup) -> str:
+        target = order.target
+        what = f"verify-{backup.id}"
+        name = container_name(order.recovery_id or target.stack, what)
+        labels = {LABEL_RECOVERY: order.recovery_id, LABEL_STACK: target.stack, LABEL_ROLE: _ROLE}
+        return manifest.what_is_wrong(self._engine, target, backup, name=name, labels=labels)
+
+
+def _chain(order: ChooseOrder, backup: Backup, archive: Archive) -> Chain:
+    """Follow the WAL of the archive together with the segments that the backup brings itself."""
+    where = Path(order.target.shelf)
+    own = manifest.own_segments(data_directory(where, backup.id), backup.wal_segment_bytes)
+    return follow_chain(
+        Archive({*archive.closed, *own}, set(archive.partial) - own, archive.histories),
+        start=backup.start_segment,
+        stop_lsn=backup.stop_lsn,
+        timeline=order.timeline or _live_timeline(where) or backup.timeline,
+        segment_bytes=backup.wal_segment_bytes,
+    )
+
+
+def _live_timeline(where: Path) -> int | None:
+    """Return the timeline that the receiver in use wrote last; leftovers of others do not count."""
+    recorded = recorded_slot(where / "postgres")
+    if recorded is None:
+        return None
+    names = (where / shelf.WAL / recorded["slot"]).glob("[0-9A-F]" * 24 + "*")
+    return max((timeline_of(path.name) for path in names), default=None)
+
+
+def _chosen(
+    order: ChooseOrder, backup: Backup, chain: Chain, wal_until: datetime | None, passed: list[PassedOver]
+) -> BackupChoice:
+    wal_bytes = chain.segments * backup.wal_segment_bytes
+    needed, room = needed_bytes(backup, wal_bytes), _room(order.target)
+    seconds = predicted_seconds(backup, wal_bytes)
+    missing = ""
+    if room is not None and room < needed:
+        missing = (
+            f"No room for a restored copy on {order.target.postgres.volumes_root}:"
+            f" {spoken_bytes(needed)} needed, {spoken_bytes(room)} free. Make room and retry."
+        )
+    sentence = (
+        f"Backup {backup.id} ({backup.verified}), WAL whole to {chain.last};"
+        f" {len(passed)} passed over; about {seconds:.0f} s to restore and replay."
+    )
+    return BackupChoice(
+        sentence=missing or sentence,
+        backup=None if missing else backup,
+        passed_over=tuple(passed),
+        missing=missing,
+        last_wal_segment=chain.last,
+        wal_until=wal_until,
+        predicted_seconds=seconds,
+        room_bytes=room,
+        needed_bytes=needed,
+    )
+
+
+def _none(passed: list[PassedOver], missing: str) -> BackupChoice:
+    return BackupChoice(sentence=missing, backup=None, passed_over=tuple(passed), missing=missing)
+
+
+def _room(target: Target) -> int | None:
+    try:
+        there = os.statvfs(target.postgres.volumes_root)
+    except OSError:
+        return None
+    return there.f_bavail * there.f_frsize
+
+
+def _major(environment: list[str]) -> str:
+    found = (entry.partition("=") for entry in environment)
+    return next((value for key, _, value in found if key == "PG_MAJOR"), "")

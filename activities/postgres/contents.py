@@ -1,0 +1,57 @@
+"""What a database holds: counted on the server at a backup, and again on a copy to compare."""
+
+from psycopg import sql as compose
+
+from activities.postgres.sql import Connection
+from activities.pulse import beat
+from domain.backups import Contents, TableState
+
+_OURS = "nspname <> 'information_schema' AND nspname <> 'dr' AND nspname !~ '^pg_'"
+_TABLES = f"""
+SELECT nspname::text, relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind = 'r' AND relpersistence = 'p' AND {_OURS} ORDER BY 1, 2
+"""  # noqa: S608 - constant text
+_COUNTS = f"""
+SELECT
+  (SELECT count(*) FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace WHERE {_OURS}),
+  (SELECT count(*) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+     JOIN pg_namespace n ON n.oid = relnamespace WHERE {_OURS}),
+  (SELECT count(*) FROM pg_policy JOIN pg_class c ON c.oid = polrelid
+     JOIN pg_namespace n ON n.oid = relnamespace WHERE {_OURS}),
+  (SELECT count(*) FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+     JOIN pg_namespace n ON n.oid = relnamespace WHERE NOT tgisinternal AND {_OURS}),
+  (SELECT count(*) FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE {_OURS})
+"""  # noqa: S608 - constant text
+
+
+def read_contents(connection: Connection) -> Contents:
+    """Count all of one database in one snapshot.
+
+    Unlogged tables are left out (they come back empty), and so is the ledger's schema ``dr``.
+    Tables are named ``schema.table`` without quotes.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        tables = []
+        for schema, name in connection.execute(_TABLES.encode()).fetchall():
+            beat(f"counting {schema}.{name}")
+            query = compose.SQL("SELECT count(*) FROM {}").format(compose.Identifier(str(schema), str(name)))
+            tables.append(TableState(name=f"{schema}.{name}", rows=_number(connection, query) or 0))
+        row = connection.execute(_COUNTS.encode()).fetchone() or (0,) * 5
+        constraints, indexes, policies, triggers, functions = (int(str(value)) for value in row)
+        ledger = _number(connection, compose.SQL("SELECT to_regclass('dr.marker')::oid::bigint"))
+        marker = _number(connection, compose.SQL("SELECT max(n) FROM dr.marker")) if ledger else None
+    return Contents(
+        tables=tuple(tables),
+        constraints=constraints,
+        indexes=indexes,
+        policies=policies,
+        triggers=triggers,
+        functions=functions,
+        last_marker=marker,
+    )
+
+
+def _number(connection: Connection, query: compose.SQL | compose.Composed) -> int | None:
+    row = connection.execute(query).fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))

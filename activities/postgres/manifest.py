@@ -1,0 +1,126 @@
+"""What a backup's own files say of it, and whether they are all there and unchanged."""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from activities.catalogue import data_directory
+from activities.engine import Engine, Job
+from activities.pulse import beat
+from domain.backups import Backup
+from domain.errors import BackupUnusable
+from domain.order import Target
+from domain.wal import is_segment
+
+_LIMIT_SECONDS = 6 * 3600.0
+_MOUNT = "/backup"
+
+
+@dataclass(frozen=True)
+class BackupFacts:
+    """What manifest and control file state; ``bytes`` is measured."""
+
+    system_identifier: str
+    timeline: int
+    start_lsn: str
+    stop_lsn: str
+    sha256: str
+    bytes: int
+
+
+def read_facts(data: Path) -> BackupFacts:
+    """Read a backup's facts from its data directory; ``BackupUnusable`` names what is missing."""
+    try:
+        raw = (data / "backup_manifest").read_bytes()
+        reach = json.loads(raw)["WAL-Ranges"][0]
+        control = (data / "global" / "pg_control").read_bytes()
+        # The control file begins with the system identifier on every version, in native byte order.
+        identifier = struct.unpack_from("=Q", control)[0]
+        return BackupFacts(
+            system_identifier=str(identifier),
+            timeline=int(reach["Timeline"]),
+            start_lsn=str(reach["Start-LSN"]),
+            stop_lsn=str(reach["End-LSN"]),
+            sha256=hashlib.sha256(raw).hexdigest(),
+            bytes=size_of(data),
+        )
+    except OSError as error:
+        missing = Path(error.filename or "").name
+        raise _unusable(f"{missing} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, IndexError, TypeError, struct.error):
+        raise _unusable("its manifest or control file is not readable as one") from None
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    total = 0
+    for folder, _, files in os.walk(directory):
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)  # noqa: PTH118 - speed
+    return total
+
+
+def own_segments(data: Path, segment_bytes: int) -> set[str]:
+    """Return the WAL segments that the backup brings itself."""
+    wal = data / "pg_wal"
+    if not wal.is_dir():
+        return set()
+    return {p.name for p in wal.iterdir() if is_segment(p.name) and p.lstat().st_size == segment_bytes}
+
+
+def what_is_wrong(
+    engine: Engine, target: Target, backup: Backup, *, name: str, labels: Mapping[str, str]
+) -> str:
+    """Compare a backup on the shelf with its entry and its manifest; return what is wrong, or nothing."""
+    data = data_directory(Path(target.shelf), backup.id)
+    try:
+        facts = read_facts(data)
+    except BackupUnusable as error:
+        return error.what
+    if facts.sha256 != backup.sha256:
+        return "its manifest is not the one that was recorded"
+    if facts.system_identifier != backup.system_identifier:
+        return f"its control file is of system {facts.system_identifier}, not {backup.system_identifier}"
+    return verify_manifest(engine, target, data, name=name, labels=labels)
+
+
+def verify_manifest(
+    engine: Engine, target: Target, data: Path, *, name: str, labels: Mapping[str, str]
+) -> str:
+    """Run ``pg_verifybackup`` now, without network; return its first complaint, or nothing.
+
+    An answer that an earlier attempt left behind is thrown away: it may be stale.
+    """
+    server = target.postgres
+    job = Job(
+        name=name,
+        image_id=server.image_id,
+        entrypoint=("pg_verifybackup",),
+        command=(_MOUNT,),
+        user=f"{server.uid}:{server.gid}",
+        binds={str(data): f"{_MOUNT}:ro"},
+        labels=labels,
+    )
+    old = engine.look(name)
+    if old is not None and not old.running and all(old.labels.get(k) == v for k, v in labels.items()):
+        engine.remove(old.id, force=True)
+    state, log, _ = engine.follow(
+        job, lambda _: beat(f"verifying {data.parent.name}"), limit_seconds=_LIMIT_SECONDS
+    )
+    engine.remove(state.id, force=True)
+    return "" if state.exit_code == 0 else _complaint(log, state.exit_code)
+
+
+def _complaint(log: str, exit_code: int | None) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line] or lines
+    first = errors[0].rpartition("error:")[2].strip() if errors else f"pg_verifybackup ended with {exit_code}"
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return first + more
+
+
+def _unusable(what: str) -> BackupUnusable:
+    return BackupUnusable(what, code="backup-damaged")
