@@ -30,14 +30,18 @@ why_not() {
     if [ ! -e /etc/debian_version ]; then echo "this is not Debian"; else echo "not root"; fi
 }
 
-# install PACKAGE...: 0 when they are there afterwards. What was added is noted for `make down` to name.
+refresh_lists() {
+    [ -z "$apt_updated" ] || return 0
+    apt-get update -qq >"$notes/apt.log" 2>&1 || say "apt-get update failed; trying with the lists that are there"
+    apt_updated=yes
+}
+
+# install PACKAGE...: 0 when they are there afterwards. What was asked for is noted in $notes/packages: packages of
+# the system stay after `make down`, others may have come to need them.
 install() {
-    if [ -z "$apt_updated" ]; then
-        apt-get update -qq >"$notes/apt.log" 2>&1 || say "apt-get update failed; trying with the lists that are there"
-        apt_updated=yes
-    fi
+    refresh_lists
     if DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >>"$notes/apt.log" 2>&1 </dev/null; then
-        printf '%s\n' "$@" >>"$notes/packages"
+        printf '%s\n' "$@" | grep -v '^-' >>"$notes/packages"
         return 0
     fi
     tail -n 5 "$notes/apt.log" >&2
@@ -87,6 +91,7 @@ ensure_engine() {
     [ -z "${DOCKER_HOST:-}" ] || fail "no Docker Engine answers at DOCKER_HOST=$DOCKER_HOST" \
         "start it, correct the address, or unset DOCKER_HOST to use the engine of this machine"
     if [ ! -x /usr/sbin/dockerd ] && ! command -v dockerd >/dev/null; then
+        if can_install; then refresh_lists; fi
         # shellcheck disable=SC2046 # a list of words
         need "Docker Engine" $(docker_packages)
     fi
@@ -110,6 +115,7 @@ ensure_builders() {
     [ -n "$missing" ] || return 0
     if can_install; then
         say "installing what builds images:$missing"
+        refresh_lists
         # shellcheck disable=SC2046
         install $(docker_packages) || say "not installed; images can only be pulled"
     else
