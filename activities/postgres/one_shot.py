@@ -120,7 +120,12 @@ def facts(text: str) -> dict[str, str]:
 
 
 def control(text: str) -> dict[str, str]:
-    """Return what ``pg_controldata`` printed as a mapping of its own names."""
+    """Return what ``pg_controldata`` printed as a mapping of its own names.
+
+    It prints a destroyed file all the same, with a warning: of that nothing is believed.
+    """
+    if "CRC" in text or "WARNING" in text or "corrupt" in text:
+        return {}
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
 
@@ -133,7 +138,7 @@ def settings_of(arguments: tuple[str, ...]) -> dict[str, str]:
         word = wanted.pop(0)
         if word == "-c" and wanted:
             word = wanted.pop(0)
-        elif word.startswith("-c") or word.startswith("--"):
+        elif word.startswith(("-c", "--")):
             word = word[2:]
         else:
             continue

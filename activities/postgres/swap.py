@@ -41,16 +41,12 @@ class Swapping:
         record = self._records.read(KIND, order.recovery_id)
         if record is None or record["restored_volume"] != order.restored_volume:
             record = self._prepare(order)
-        if record.get("state") != "swapped":
-            if self._look(order, record)["state"] != "swapped":
-                self._may_exchange(order)
-            self._keeper(order)
+        if "kept_bytes" not in record:
             said = self._exchange(order, record)
-            record |= {"state": "swapped", "kept_bytes": int(said["kept_bytes"]) * _KILOBYTE}
-            self._verify(order, record)
+            record |= {"kept_bytes": int(said["kept_bytes"]) * _KILOBYTE}
             self._records.write(KIND, order.recovery_id, record)
-        else:
-            self._verify(order, record)
+        elif self._look(order, record)["state"] != "swapped":
+            raise _strange(order)
         kept = int(record["kept_bytes"])
         return Swapped(
             kept_volume=order.restored_volume,
@@ -147,30 +143,32 @@ class Swapping:
         return facts(text)
 
     def _exchange(self, order: SwapOrder, record: dict[str, Any]) -> dict[str, str]:
+        """Exchange under the lock, unless that was done before; the same job looks again afterwards."""
+        self._may_exchange(order)
+        self._keeper(order)
         server = order.target.postgres
         inside = below(server, "").strip("/") or "."
-        job = self._job(
-            order, "swap", "swap", str(record["live_inode"]), str(record["restored_inode"]), inside
-        )
-        code, text = run(self._engine, job)
-        if code in {_STRANGE, _UNFIT}:
+        inodes = (str(record["live_inode"]), str(record["restored_inode"]))
+        code, text = run(self._engine, self._job(order, "swap", "swap", *inodes, inside))
+        if code == _STRANGE:
+            raise _strange(order)
+        if code == _UNFIT:
             raise Refused(
-                "one of the two directories is not the one that was recorded"
-                if code == _STRANGE
-                else "the restored directory is not that of a cleanly stopped server",
+                "the restored directory is not that of a cleanly stopped server",
                 where=order.restored_volume,
-                hint="nothing was exchanged; look at both volumes by hand",
-                code="swap-strange" if code == _STRANGE else "swap-unfit",
+                hint="nothing was exchanged; promote the copy again",
+                code="swap-unfit",
             )
-        if code != 0:
+        said = facts(text)
+        if code != 0 or said.get("state") != "swapped":
             raise Unavailable(f"the exchange failed: {text.strip()}", code="swap-failed")
-        return facts(text)
+        return said
 
-    def _verify(self, order: SwapOrder, record: dict[str, Any]) -> None:
-        if self._look(order, record)["state"] != "swapped":
-            raise Refused(
-                "the directories are not exchanged although this was done",
-                where=order.target.postgres.volume,
-                hint="somebody exchanged them back; look at both volumes by hand",
-                code="swap-strange",
-            )
+
+def _strange(order: SwapOrder) -> Refused:
+    return Refused(
+        "one of the two directories is not the one that was recorded, or not where it was put",
+        where=f"{order.target.postgres.volume}, {order.restored_volume}",
+        hint="this recovery exchanged nothing now; look at both volumes by hand",
+        code="swap-strange",
+    )

@@ -4,9 +4,9 @@ set -u
 restored=$1
 damaged=$2
 echo "== restored"
-pg_controldata "$restored" 2>/dev/null
+pg_controldata "$restored" 2>&1
 echo "== damaged"
-pg_controldata "$damaged" 2>/dev/null
+pg_controldata "$damaged" 2>&1
 echo "== end"
 [ "${3:-}" = standby ] || exit 0
 [ -f "$restored/dr.recovery" ] || { echo "the restored volume is not complete" >&2; exit 20; }
