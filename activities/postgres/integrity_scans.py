@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,6 +16,10 @@ _Answer = TypeVar("_Answer")
 _OVERDUE = {124, 137, 143}
 _SECTION = re.compile(r'^(heap table|btree index) "([^"]+)"(?:, block (\d+))?.*:$')
 _PROGRESS = re.compile(r"^\s*(\d+)/\d+ relations .*?(\d+)/\d+ pages")
+_HARMLESS = re.compile(
+    r"permission denied|canceling statement|lock timeout|could not obtain lock|deadlock detected"
+    r"|conflict with recovery|[Oo]ut of memory|No space left|DETAIL:|HINT:|CONTEXT:"
+)
 _CRASHED = re.compile(
     r"server closed the connection|crash of another server process|connection to server was lost"
 )
@@ -108,42 +112,43 @@ def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
     """Make sense of the complaints of ``pg_amcheck``; ``None`` when there are none.
 
     A complaint about an index that names a block of another file speaks of the table behind it,
-    which has a section of its own: it does not make the index damaged.
+    which has a section of its own: it does not make the index damaged. A privilege or a lock that
+    was not had leaves a relation unmeasured.
     """
-    tables: dict[str, str] = {}
+    said = list(_complaints(output))
+    real = [(heap, name, line) for heap, name, line in said if not _HARMLESS.search(line)]
+    heap_blocks = {named for heap, _, line in real if heap and (named := block_in(line)) is not None}
+    heap_files = {path for path, _ in heap_blocks}
+    tables = {name: line for heap, name, line in real if heap}
     indexes: dict[str, str] = {}
-    blocks: set[tuple[str, int]] = set()
+    blocks = set(heap_blocks)
+    for heap, name, line in real:
+        named = block_in(line)
+        if not heap and not (named is not None and named[0] in heap_files):
+            indexes[name] = line
+            blocks |= {named} if named is not None else set()
+    if not tables and not indexes:
+        why = f"{told}: {said[0][1]}: {said[0][2]}" if said else ""
+        return Scan(Finding.NOT_MEASURED, why) if said else None
+    name, line = next(iter((tables or indexes).items()))
+    return Scan(
+        Finding.DAMAGED if tables else Finding.INDEX_DAMAGED,
+        f"{told}: {name}: {line}",
+        tables=tuple(sorted(tables)),
+        indexes=tuple(sorted(indexes)),
+        blocks=tuple(sorted(blocks)),
+    )
+
+
+def _complaints(output: str) -> Iterator[tuple[bool, str, str]]:
+    """Yield for every line of complaint whether it is about a heap, its relation, and the line."""
     section: re.Match[str] | None = None
     for line in output.splitlines():
         found = _SECTION.match(line)
         if found is not None:
             section = found
-            continue
-        if section is None or not line.strip():
-            continue
-        named = block_in(line)
-        heap = section[1] == "heap table"
-        if not heap and named is not None and named[0] in {path for path, _ in blocks}:
-            continue
-        if named is not None:
-            blocks.add(named)
-        kept = tables if heap else indexes
-        kept.setdefault(_without_database(section[2]), line.strip())
-    if not tables and not indexes:
-        return None
-    if tables:
-        name, said = next(iter(tables.items()))
-        finding = Finding.DAMAGED
-    else:
-        name, said = next(iter(indexes.items()))
-        finding = Finding.INDEX_DAMAGED
-    return Scan(
-        finding,
-        f"{told}: {name}: {said}",
-        tables=tuple(sorted(tables)),
-        indexes=tuple(sorted(indexes)),
-        blocks=tuple(sorted(blocks)),
-    )
+        elif section is not None and line.strip():
+            yield section[1] == "heap table", _without_database(section[2]), line.strip()
 
 
 def full_read(engine: Engine, place: Place, *, limit_seconds: int, unlogged: bool = True) -> Scan:
@@ -176,7 +181,7 @@ def _run(
 ) -> Executed | Scan:
     """Run a program inside its time box; what could not be run, or did not end, is a scan already."""
     boxed = ("timeout", "-k", "2", str(limit_seconds), *command)
-    environment = {"LC_ALL": "C", "PGAPPNAME": "dr", **place.environment}
+    environment = {"LC_ALL": "C", "PGAPPNAME": "dr", "PGOPTIONS": "-c lock_timeout=5s", **place.environment}
     try:
         done = watched(
             lambda: engine.run(place.container, boxed, user=place.owner, environment=environment), sentence

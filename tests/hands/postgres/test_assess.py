@@ -36,10 +36,8 @@ def forget(server: Server, relation: str) -> str:
     """Write a relation out, drop it from the server's cache, and return its file."""
     server.do("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
     server.do("CHECKPOINT")
-    server.ask(
-        "SELECT count(pg_buffercache_evict(bufferid)) FROM pg_buffercache"
-        f" WHERE relfilenode = pg_relation_filenode('{relation}')"
-    )
+    evict = "SELECT count(pg_buffercache_evict(bufferid)) FROM pg_buffercache WHERE relfilenode = "
+    server.ask(f"{evict} pg_relation_filenode('{relation}')")
     return str(server.ask(f"SELECT pg_relation_filepath('{relation}')"))
 
 
