@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from domain.order import Outcome, TargetOrder, Value
+from domain.order import Order, Outcome, TargetOrder, Value
 from domain.wal import SEGMENT_BYTES
 
 
@@ -106,6 +106,20 @@ class BackupChoice(Outcome):
     predicted_seconds: float | None = None
     room_bytes: int | None = None
     needed_bytes: int | None = None
+
+
+class ShelfOrder(Order):
+    """Look at a shelf."""
+
+    shelf: str
+    """Absolute path on the host."""
+
+
+class BackupList(Outcome):
+    """What a shelf holds: backups newest first, and what is not one."""
+
+    backups: tuple[Backup, ...] = ()
+    strangers: tuple[PassedOver, ...] = ()
 
 
 class VerifyBackupOrder(TargetOrder):

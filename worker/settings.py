@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.errors import DrError
+from domain.stack_file import parse_stack
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -41,14 +44,22 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
 
     def stacks(self) -> dict[str, Path]:
-        """Return the stack files by the name of their file; the content decides the real name."""
+        """Return the stack files by the names of their stacks."""
         if self.stack_files:
             paths = [Path(part) for part in self.stack_files.split(":") if part]
         else:
             paths = sorted((self.state / "stacks").glob("*.yaml")) or [
                 REPOSITORY / "infra" / "stack.yaml"
             ]
-        return {str(path): path for path in paths}
+        return {_name_in(path): path for path in paths}
+
+
+def _name_in(path: Path) -> str:
+    """Return the stack's name that a file states; a broken file is known by its own name."""
+    try:
+        return parse_stack(path.read_text(encoding="utf-8"), str(path))[0].stack
+    except (DrError, OSError):
+        return path.stem
 
 
 def environment() -> dict[str, str]:

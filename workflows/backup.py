@@ -6,6 +6,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.containers import Containers
     from activities.postgres.backup import Backups
+    from activities.postgres.listing import Listing
     from activities.postgres.receiver import Protection
     from domain.backups import Backup, BackupList, BackupOrder, ReceiveOrder, ShelfOrder, VerifyBackupOrder
     from domain.order import Facts, Outcome, StackOrder, TargetOrder, Value
@@ -67,7 +68,7 @@ class ListBackups:
     async def run(self, request: BackupRequest = BackupRequest()) -> BackupList:  # noqa: B008 - frozen
         """Look only."""
         target = (await load(request)).target
-        return await errand("Read the catalogue", Backups.observe_backups, ShelfOrder(shelf=target.shelf))
+        return await errand("Read the catalogue", Listing.observe_backups, ShelfOrder(shelf=target.shelf))
 
 
 @workflow.defn(name="VerifyBackup")
@@ -78,5 +79,5 @@ class VerifyBackup:
     async def run(self, request: VerifyRequest = VerifyRequest()) -> Backup:  # noqa: B008 - frozen
         """Verify, and record level and date."""
         target = (await load(request)).target
-        order = VerifyBackupOrder(target=target, shelf=target.shelf, backup_id=request.backup_id)
+        order = VerifyBackupOrder(target=target, backup_id=request.backup_id)
         return await errand("Verify the backup", Backups.verify_backup, order)

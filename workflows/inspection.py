@@ -5,7 +5,8 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.containers import Containers
-    from activities.postgres.backup import Backups
+    from activities.host import Host
+    from activities.postgres.listing import Listing
     from activities.postgres.receiver import Protection
     from domain.backups import ShelfOrder
     from domain.order import Facts, TargetOrder
@@ -55,7 +56,7 @@ class Doctor:
             order = TargetOrder(target=facts.target)
             receiver = await errand("Look at the WAL receiver", Protection.observe_receiver, order)
             shelf = ShelfOrder(shelf=facts.target.shelf)
-            listed = await errand("Read the catalogue", Backups.observe_backups, shelf)
+            listed = await errand("Read the catalogue", Listing.observe_backups, shelf)
         except ActivityError as error:
             return [Proof(name="protection", passed=False, evidence=Trouble.of(error).sentence)]
         newest = listed.backups[0] if listed.backups else None
@@ -71,7 +72,7 @@ class Doctor:
     async def _host(self, facts: Facts) -> list[Proof]:
         try:
             order = TargetOrder(target=facts.target)
-            return list((await errand("Look at the host", Containers.observe_host, order)).proofs)
+            return list((await errand("Look at the host", Host.observe_host, order)).proofs)
         except ActivityError as error:
             return [Proof(name="host", passed=False, evidence=Trouble.of(error).sentence)]
 

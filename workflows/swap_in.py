@@ -8,10 +8,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.ledger import Ledger
     from activities.postgres.fence import Fencing
     from activities.postgres.integrity import Integrity
-    from activities.postgres.last_wal import LastWals
+    from activities.postgres.last_wal import Draining
     from activities.postgres.promote import Promoting
     from activities.postgres.receiver import Protection
-    from activities.postgres.serve import Serves
+    from activities.postgres.serve import Starting
     from activities.postgres.swap import Swapping
     from activities.services import Services
     from domain import names
@@ -63,7 +63,7 @@ class SwapIn(Aftercare):
         self.note_change("the server is closed by its pg_hba.conf", "the kept file is in the recovery's records")
         self.last_wal = await self.step(
             "Replay the last WAL",
-            LastWals.ensure_last_wal,
+            Draining.ensure_last_wal,
             LastWalOrder(target=target, copy_=copy, answers=answers),
         )
         self.note_change("the damaged server is stopped", "start its container: its volume was not changed")
@@ -139,7 +139,7 @@ class SwapIn(Aftercare):
         )
         await self.step(
             "Start PostgreSQL",
-            Serves.ensure_serving,
+            Starting.ensure_serving,
             ServeOrder(target=target, expected_timeline=promoted.timeline, slot=slot),
         )
         await self.step(

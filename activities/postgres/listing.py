@@ -1,0 +1,23 @@
+"""What the shelf holds, for people who ask."""
+
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.catalogue import read_catalogue
+from domain.backups import BackupList, ShelfOrder
+
+
+class Listing:
+    """Reads the catalogue; changes nothing."""
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def observe_backups(self, order: ShelfOrder) -> BackupList:
+        """Return the backups of a shelf, newest first, and what lies there that is not one."""
+        backups, strangers = read_catalogue(Path(order.shelf))
+        newest = f", newest {backups[0].id} ({backups[0].verified})" if backups else ""
+        return BackupList(
+            sentence=f"{len(backups)} backups on the shelf{newest}",
+            backups=tuple(backups),
+            strangers=tuple(strangers),
+        )

@@ -1,0 +1,152 @@
+"""Builds the clients, and hands them to the hands."""
+
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from temporalio.client import Client
+
+from activities.containers import Containers
+from activities.engine import Engine
+from activities.hasura import Hasura
+from activities.history import Histories
+from activities.host import Host
+from activities.ledger import Ledger
+from activities.people import People
+from activities.postgres.assess import Diagnosis
+from activities.postgres.backup import Backups
+from activities.postgres.choose import Choosing
+from activities.postgres.fence import Fencing
+from activities.postgres.follow import Following
+from activities.postgres.integrity import Integrity
+from activities.postgres.last_wal import Draining
+from activities.postgres.listing import Listing
+from activities.postgres.promote import Promoting
+from activities.postgres.quiet import Quiet
+from activities.postgres.receiver import Protection
+from activities.postgres.release import Releasing
+from activities.postgres.restore import Restoring
+from activities.postgres.serve import Starting
+from activities.postgres.sql import Sql
+from activities.postgres.swap import Swapping
+from activities.probes import Probes
+from activities.reports import Reports
+from activities.search import Search
+from activities.secrets import Secrets
+from activities.services import Services
+from activities.tokens import Tokens
+from activities.traffic import Traffic
+from domain.names import LABEL_MADE_BY, LABEL_ROLE
+from worker.settings import Settings, environment
+from workflows.backup import BaseBackup, ListBackups, Protect, VerifyBackup
+from workflows.database_corruption import DatabaseCorruption
+from workflows.inspection import Doctor, ObserveHealth
+from workflows.release import Release
+
+WORKFLOWS: list[type] = [
+    DatabaseCorruption,
+    BaseBackup,
+    Protect,
+    ListBackups,
+    VerifyBackup,
+    ObserveHealth,
+    Doctor,
+    Release,
+]
+
+_DOCKER_SECONDS = 120
+
+Hand = Callable[..., Any]
+
+
+def docker_client() -> docker.DockerClient:
+    """Return a client of the engine that the environment names; nothing is asked of it yet."""
+    return docker.DockerClient.from_env(timeout=_DOCKER_SECONDS, version="1.41")
+
+
+def tools_image(client: docker.DockerClient, named: str) -> str:
+    """Return the tools image: the named one, else the newest local one with our labels, else empty."""
+    if named:
+        return named
+    labels = {"label": [f"{LABEL_ROLE}=tools", f"{LABEL_MADE_BY}=dr"]}
+    found = client.images.list(filters=labels)
+    return str(found[0].id) if found else ""
+
+
+class Hands:
+    """Every hand of the product, built once for a process."""
+
+    def __init__(self, settings: Settings, client: Client, engine: Engine | None = None) -> None:
+        """``engine`` replaces the client to Docker, so that tests can count its effects."""
+        raw = docker_client()
+        tools = tools_image(raw, settings.tools_image)
+        self._engine = engine = engine or Engine(raw)
+        state = settings.state
+        secrets = Secrets(engine, environment())
+        sql, tokens = Sql(secrets), Tokens(state)
+        stacks = settings.stacks()
+
+        async def temporal() -> Client:
+            return client
+
+        console = f"{settings.ui_address}/namespaces/{client.namespace}"
+        reports = Reports(state, Histories(temporal), console)
+        backups = Backups(engine, sql, tokens, state)
+        protection = Protection(engine, sql, tokens, state)
+        containers = Containers(
+            engine,
+            stacks,
+            settings.default_stack or next(iter(stacks), ""),
+            state,
+            Probes(engine, secrets, sql),
+        )
+        ledger = Ledger(engine, secrets, sql, state)
+        services = Services(engine, secrets, sql, tokens, state)
+        integrity = Integrity(engine, sql, state)
+        self._control: list[Hand] = [reports.ensure_report_written, People(state).ensure_told]
+        self._host: list[Hand] = [
+            containers.observe_stack,
+            containers.observe_health,
+            Host(engine, state, tools).observe_host,
+            Diagnosis(engine, sql, state).assess_corruption,
+            Quiet(engine, sql, state).ensure_quiet,
+            Quiet(engine, sql, state).ensure_unquiet,
+            Choosing(engine, state).choose_backup,
+            Restoring(engine, tokens, state).ensure_restored,
+            Following(engine, sql, tokens, state).ensure_following,
+            integrity.verify_copy,
+            integrity.verify_server,
+            Fencing(engine, sql, tokens, state).ensure_fenced,
+            Fencing(engine, sql, tokens, state).ensure_unfenced,
+            Draining(engine, sql, tokens, state).ensure_last_wal,
+            Promoting(engine, sql, tokens, state).ensure_promoted,
+            Swapping(engine, tokens, state, tools).ensure_swapped_in,
+            Starting(engine, sql, tokens, state).ensure_serving,
+            Releasing(engine, tokens, state).ensure_released,
+            Releasing(engine, tokens, state).ensure_discarded,
+            protection.ensure_protected,
+            protection.ensure_receiving,
+            protection.observe_receiver,
+            backups.ensure_base_backup,
+            backups.verify_backup,
+            Listing().observe_backups,
+            services.ensure_writers_stopped,
+            services.ensure_services_started,
+            Hasura(engine, secrets).verify_metadata,
+            Search(engine, secrets, sql, tokens).ensure_search_in_line,
+            Traffic(engine, secrets).verify_user_journey,
+            ledger.measure_loss,
+            ledger.measure_downtime,
+            ledger.ensure_markers_paused,
+            ledger.ensure_markers_resumed,
+            ledger.ensure_recovery_flagged,
+            ledger.ensure_recovery_cleared,
+        ]
+
+    def control(self) -> list[Hand]:
+        """Return the light hands of the control queue."""
+        return self._control
+
+    def host(self) -> list[Hand]:
+        """Return the hands that touch a host."""
+        return self._host
