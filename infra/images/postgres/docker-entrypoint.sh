@@ -40,12 +40,12 @@ initialise() {
 if [ "${1:0:1}" = '-' ]; then set -- postgres "$@"; fi
 if [ "$1" = postgres ]; then
     if [ "$(id -u)" = 0 ]; then
+        # Root may lack the right to look into a 0700 directory of another user, so it only hands over
+        # directories that are still its own and leaves the rest to the owner.
         mkdir -p "$PGDATA"
-        chmod 0700 "$PGDATA"
-        find "$PGDATA" \! -user postgres -exec chown postgres:postgres '{}' +
-        if [ -d /run/postgresql ]; then
-            find /run/postgresql \! -user postgres -exec chown postgres:postgres '{}' +
-        fi
+        for directory in "$PGDATA" /run/postgresql; do
+            if [ "$(stat -c %U "$directory")" != postgres ]; then chown -R postgres:postgres "$directory"; fi
+        done
         exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
     fi
     mkdir -p "$PGDATA"

@@ -65,7 +65,7 @@ SELECT pg_temp.key('message', n), pg_temp.key('channel', 1 + n % pg_temp.setting
        body, '<p>' || body || '</p>', body,
        CASE WHEN n % 211 = 0 THEN true WHEN n % 3 = 0 THEN false END,
        CASE WHEN n % 211 = 0 THEN now() END, at, at
-FROM (SELECT n, concat_ws('. ', a.text, b.text, CASE WHEN n % 2 = 0 THEN c.text END) AS body,
+FROM (SELECT n, concat_ws('. ', a.text, b.text, c.text, CASE WHEN n % 2 = 0 THEN a.text || '. ' || b.text END) AS body,
              now() - (pg_temp.setting('messages') - n) * interval '3 minutes' - interval '1 hour' AS at
       FROM generate_series(1, pg_temp.setting('messages')) AS n
       JOIN sentences a ON a.k = (n::bigint * 31) % 4096
@@ -103,8 +103,8 @@ FROM generate_series(1, pg_temp.setting('notifications')) AS n JOIN sentences s 
 INSERT INTO nchat_audit_logs (user_id, action, entity_type, entity_id, channel_id, old_values, new_values, ip_address, user_agent, request_id, created_at)
 SELECT pg_temp.key('user', 1 + n % pg_temp.setting('users')), 'update', 'message', pg_temp.key('message', 1 + n % pg_temp.setting('messages')),
        pg_temp.key('channel', 1 + n % pg_temp.setting('channels')),
-       jsonb_build_object('content', s.text, 'revision', n, 'channel', n % 40),
-       jsonb_build_object('content', t.text || ' ' || s.text, 'revision', n + 1, 'channel', n % 40),
+       jsonb_build_object('content', concat_ws('. ', s.text, t.text, s.text, t.text), 'revision', n, 'channel', n % 40),
+       jsonb_build_object('content', concat_ws('. ', t.text, s.text, t.text, s.text, t.text), 'revision', n + 1, 'channel', n % 40),
        ('10.' || n % 250 || '.' || n % 240 || '.7')::inet,
        'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 chat/' || n % 20,
        substr(md5('request' || n), 1, 32), now() - n * interval '11 seconds'

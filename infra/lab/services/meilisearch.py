@@ -256,6 +256,7 @@ async def life(app: web.Application) -> Any:  # noqa: ANN401 - an aiohttp cleanu
     worker.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await worker
+    app[STORE].close()
 
 
 def application() -> web.Application:

@@ -73,6 +73,11 @@ class SearchStore:
         # A task that was under way when the program died is done again: every task may run twice.
         self._tasks.execute("UPDATE tasks SET status = 'enqueued' WHERE status = 'processing'")
 
+    def close(self) -> None:
+        """Close the files; the last connection folds the write-ahead log in."""
+        for connection in (self._read, self._write, self._tasks):
+            connection.close()
+
     def enqueue(self, kind: str, index: str | None, details: dict[str, Any], payload: object = None) -> dict[str, Any]:
         """Accept a task; it is durable when this returns."""
         at = now()

@@ -1,0 +1,2 @@
+-- So that autovacuum does not rewrite the fixture while a recovery is measured.
+VACUUM (ANALYZE);
