@@ -1,0 +1,226 @@
+"""The choice among real backups, of which some are damaged."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import docker
+import pytest
+
+from activities.catalogue import list_backups, record
+from activities.engine import Engine
+from activities.postgres.backup import Backups
+from activities.postgres.choose import Choosing
+from activities.postgres.receiver import Protection
+from activities.postgres.sql import Sql
+from activities.secrets import Secrets
+from activities.tokens import Tokens
+from domain.backups import Backup, BackupChoice, BackupOrder, ChooseOrder, PassedOver, ReceiveOrder
+from tests.hands.postgres.conftest import Server, running_server
+
+pytestmark = pytest.mark.hand
+
+RECOVERY = "20261122T0430Z-abcd1234"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Two backups with the WAL around them; each test gets a copy of the files to damage."""
+
+    server: Server
+    path: Path
+    older: Backup
+    newer: Backup
+
+    def order(self, **more: object) -> ChooseOrder:
+        target = self.server.target.model_copy(update={"shelf": str(self.path)})
+        return ChooseOrder.model_validate({"target": target, "recovery_id": RECOVERY, **more})
+
+    def data(self, backup: Backup) -> Path:
+        return self.path / backup.path
+
+    @property
+    def wal(self) -> Path:
+        return self.path / "postgres" / "wal" / "dr_recv_1"
+
+
+@pytest.fixture(scope="module")
+def filled(
+    client: docker.DockerClient,
+    engine: Engine,
+    image_id: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Shelf]:
+    root = tmp_path_factory.mktemp("choose")
+    with running_server(client, image_id, root / "shelf") as server:
+        sql, tokens = Sql(Secrets(engine)), Tokens(root)
+        Protection(engine, sql, tokens, root).ensure_receiving(ReceiveOrder(target=server.target))
+        backups = Backups(engine, sql, tokens, root)
+        made = []
+        for number in (1, 2):
+            made.append(
+                backups.ensure_base_backup(BackupOrder(target=server.target, label=f"number {number}"))
+            )
+            for step in (1, 2):
+                server.mark(10 * number + step)
+                server.do("SELECT pg_switch_wal()")
+        Protection(engine, sql, tokens, root).ensure_receiving(ReceiveOrder(target=server.target))
+        yield Shelf(server, root / "shelf", *made)
+
+
+@pytest.fixture
+def shelf(filled: Shelf, tmp_path: Path) -> Shelf:
+    copied = tmp_path / "copied"
+    shutil.copytree(filled.path, copied, symlinks=True)
+    for folder, folders, files in os.walk(copied):
+        for name in (*folders, *files):
+            os.chown(Path(folder) / name, 999, 999)
+    return Shelf(filled.server, copied, filled.older, filled.newer)
+
+
+@pytest.fixture
+def choosing(engine: Engine, state: Path) -> Choosing:
+    return Choosing(engine, state)
+
+
+def reasons(choice: BackupChoice) -> dict[str, str]:
+    return {known.id: known.reason for known in choice.passed_over}
+
+
+def test_the_newest_whole_backup_is_taken_with_its_figures(shelf: Shelf, choosing: Choosing) -> None:
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.newer
+    assert choice.passed_over == ()
+    assert choice.last_wal_segment >= shelf.newer.start_segment
+    assert choice.wal_until is not None
+    assert choice.wal_until > shelf.newer.ended_at
+    assert choice.needed_bytes is not None
+    assert choice.needed_bytes > shelf.newer.bytes
+    assert choice.predicted_seconds is not None
+    again = choosing.choose_backup(shelf.order())
+    assert again.model_copy(update={"room_bytes": choice.room_bytes}) == choice
+
+
+def relation_of(shelf: Shelf) -> Path:
+    """Return the file of the messages in the newer backup."""
+    path = shelf.server.ask("SELECT pg_relation_filepath('messages')")
+    return shelf.data(shelf.newer) / str(path)
+
+
+def flip(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 8192)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(flip, "checksum mismatch"), (truncate, "has size"), (Path.unlink, "present in the manifest")],
+)
+def test_a_damaged_backup_is_passed_over_with_the_file_that_is_wrong(
+    shelf: Shelf, choosing: Choosing, damage: Callable[[Path], None], said: str
+) -> None:
+    victim = relation_of(shelf)
+    damage(victim)
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert set(reasons(choice)) == {shelf.newer.id}
+    reason = reasons(choice)[shelf.newer.id]
+    assert said in reason
+    assert victim.name in reason
+
+
+def test_a_backup_whose_manifest_was_exchanged_or_lost_is_passed_over(
+    shelf: Shelf, choosing: Choosing
+) -> None:
+    manifest = shelf.data(shelf.newer) / "backup_manifest"
+    manifest.write_bytes((shelf.data(shelf.older) / "backup_manifest").read_bytes())
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "not the one that was recorded" in reasons(choice)[shelf.newer.id]
+    manifest.unlink()
+    (shelf.data(shelf.older) / "global" / "pg_control").write_bytes(b"")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup is None
+    assert "backup_manifest cannot be read" in reasons(choice)[shelf.newer.id]
+    assert "control file" in reasons(choice)[shelf.older.id]
+
+
+def test_a_gap_in_the_wal_is_named_and_only_an_untouched_chain_is_taken(
+    shelf: Shelf, choosing: Choosing
+) -> None:
+    after_newer = sorted(path.name for path in shelf.wal.iterdir() if path.name > shelf.newer.start_segment)
+    between = [
+        path.name
+        for path in sorted(shelf.wal.iterdir())
+        if shelf.older.start_segment < path.name < shelf.newer.start_segment
+    ]
+    (shelf.wal / between[0]).unlink()
+    excluded = (PassedOver(id=shelf.newer.id, reason="the copy failed its checks"),)
+    choice = choosing.choose_backup(shelf.order(excluded=excluded))
+    assert choice.backup is None
+    assert reasons(choice) == {
+        shelf.newer.id: "tried already in this recovery: the copy failed its checks",
+        shelf.older.id: f"its WAL is not whole: {between[0]} missing",
+    }
+    assert choosing.choose_backup(shelf.order()).backup == shelf.newer
+    with (shelf.wal / after_newer[0]).open("r+b") as file:
+        file.truncate(1000)
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup is None
+    assert after_newer[0] in reasons(choice)[shelf.newer.id]
+    assert "dr backup now" in choice.missing
+
+
+def test_backups_of_another_system_time_timeline_or_image_are_passed_over(
+    shelf: Shelf, choosing: Choosing
+) -> None:
+    moment = shelf.newer.ended_at - timedelta(milliseconds=1)
+    assert choosing.choose_backup(shelf.order(before=moment)).backup == shelf.older
+    foreign = choosing.choose_backup(shelf.order(system_identifier="1"))
+    assert foreign.backup is None
+    assert "another database system" in reasons(foreign)[shelf.newer.id]
+    later = choosing.choose_backup(shelf.order(timeline=2))
+    assert later.backup is None
+    assert "00000002.history is missing" in reasons(later)[shelf.newer.id]
+    changed = shelf.newer.model_copy(update={"image_id": "sha256:0123456789abcdef"})
+    record(shelf.path, changed)
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "another image: 0123456789ab" in reasons(choice)[shelf.newer.id]
+
+
+def test_without_room_or_image_nothing_is_chosen_and_what_is_missing_is_said(
+    shelf: Shelf, choosing: Choosing
+) -> None:
+    record(shelf.path, shelf.newer.model_copy(update={"bytes": 10**16}))
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup is None
+    assert "No room" in choice.missing
+    assert choice.room_bytes is not None
+    assert choice.needed_bytes is not None
+    assert choice.room_bytes < choice.needed_bytes
+    order = shelf.order()
+    server = order.target.postgres.model_copy(update={"image_id": "sha256:" + "0" * 64})
+    target = order.target.model_copy(update={"postgres": server})
+    choice = choosing.choose_backup(ChooseOrder(target=target))
+    assert choice.backup is None
+    assert "image 000000000000 is not on this host" in choice.missing
+
+
+def test_an_empty_shelf_says_how_to_get_a_backup(shelf: Shelf, choosing: Choosing) -> None:
+    shutil.rmtree(shelf.path / "postgres" / "base")
+    assert list_backups(shelf.path) == []
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup is None
+    assert "dr backup now" in choice.missing
