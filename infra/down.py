@@ -10,6 +10,7 @@ from docker.errors import DockerException
 from domain.errors import DrError
 from domain.names import LABEL_MADE_BY
 from infra import daemons
+from infra.setup import engine
 from infra.temporal import server
 from infra.up import run_directory
 from worker.settings import Settings
@@ -28,9 +29,8 @@ def take_down(say: Say, *, everything: bool = False) -> dict[str, list[str]]:
     removed: list[str] = []
     if everything:
         removed = _remove_lab(settings, say) + _remove_docker_things(say)
-        dockerd = daemons.stop(settings.state / "docker", "dockerd")
-        if dockerd:
-            removed.append("dockerd")
+        if engine.stop_ours(settings.state):
+            removed.append("the Docker engine that was started here")
         shutil.rmtree(settings.state, ignore_errors=True)
         say(f"removed: {', '.join(removed) or 'nothing'} and {settings.state}")
     return {"stopped": stopped, "removed": removed}
@@ -50,17 +50,17 @@ def _remove_lab(settings: Settings, say: Say) -> list[str]:
 def _remove_docker_things(say: Say) -> list[str]:
     """Remove containers, volumes and images that carry our label."""
     removed: list[str] = []
-    mine = {"label": f"{LABEL_MADE_BY}=dr"}
+    mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_MADE_BY}=dr"}
     try:
         client = docker.from_env()
         for container in client.containers.list(all=True, filters=mine):
             container.remove(force=True)
-            removed.append(container.name)
+            removed.append(str(container.name))
         for volume in client.volumes.list(filters=mine):
             volume.remove(force=True)
             removed.append(volume.name)
         for image in client.images.list(filters=mine):
-            client.images.remove(image.id, force=True)
+            client.images.remove(str(image.id), force=True)
             removed.append(image.short_id)
     except DockerException as error:
         say(f"Docker does not answer, so nothing was removed there: {error}")

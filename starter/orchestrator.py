@@ -123,7 +123,7 @@ async def look(client: Client, workflow_id: str) -> StatusView | None:
     """Return the state of a run, or ``None`` when there is none."""
     handle = client.get_workflow_handle(workflow_id)
     try:
-        return await handle.query("status", result_type=StatusView, rpc_timeout=_ANSWER_WITHIN)
+        view: StatusView = await handle.query("status", result_type=StatusView, rpc_timeout=_ANSWER_WITHIN)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
@@ -135,6 +135,7 @@ async def look(client: Client, workflow_id: str) -> StatusView | None:
         ) from None
     except WorkflowQueryFailedError as error:
         raise Unavailable(f"the run does not answer: {error}", where=workflow_id, code="run-silent") from None
+    return view
 
 
 async def open_recoveries(client: Client) -> list[str]:

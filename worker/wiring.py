@@ -1,9 +1,12 @@
 """Builds the clients, and hands them to the hands."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import docker
+import structlog
+from docker.errors import DockerException
 from temporalio.client import Client
 
 from activities.containers import Containers
@@ -60,8 +63,15 @@ Hand = Callable[..., Any]
 
 
 def docker_client() -> docker.DockerClient:
-    """Return a client of the engine that the environment names; nothing is asked of it yet."""
-    return docker.DockerClient.from_env(timeout=_DOCKER_SECONDS, version="1.41")
+    """Return a client of the engine that the environment names, once that answers."""
+    pause = 0.2
+    while True:
+        try:
+            return docker.DockerClient.from_env(timeout=_DOCKER_SECONDS)
+        except DockerException as error:
+            structlog.get_logger().warning("waiting for Docker", reason=str(error)[:200])
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
 
 
 def tools_image(client: docker.DockerClient, named: str) -> str:

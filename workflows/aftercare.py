@@ -1,5 +1,7 @@
 """After the swap: users come back, the other stores follow, the outcome is judged."""
 
+from collections.abc import Iterable
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -17,7 +19,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Target, TargetOrder
     from domain.recovery import Judged, Proof, ServicesOrder
     from domain.stack import Kind
-    from domain.verdict import outcome_rule
+    from domain.verdict import Ending as Finished
+    from domain.verdict import Required, outcome_rule
     from workflows.closing import Ending
     from workflows.proven_copy import ProvenCopy
     from workflows.runbook import Ended
@@ -71,17 +74,17 @@ class Aftercare(ProvenCopy):
             checked = await self.step(
                 "Check Hasura's metadata", Hasura.verify_metadata, TargetOrder(target=target)
             )
-            self.evidence.proofs += checked.proofs
+            self.prove(checked.proofs)
         if rows_lost:
             await self._search(target)
         started = await self.step(
             "Start the dependent services", Services.ensure_services_started, ServicesOrder(target=target)
         )
-        self.evidence.proofs += started.proofs
+        self.prove(started.proofs)
         self.timeline.mark("recovered", workflow.now())
         journey = JourneyOrder(target=target, journey=self.facts.stack.journey)
         seen = await self.step("Verify from the user's side", Traffic.verify_user_journey, journey)
-        self.evidence.proofs += seen.proofs
+        self.prove(seen.proofs, journey=True)
         self.timeline.mark("verified", workflow.now())
         if not rows_lost:
             await self._search(target)
@@ -94,14 +97,14 @@ class Aftercare(ProvenCopy):
                 TargetOrder(target=target),
                 skipped=Judged(sentence="skipped by a person", passed=False),
             )
-            self.evidence.proofs += judged.proofs
+            self.prove(judged.proofs)
 
     async def settle(self, target: Target) -> None:
         """Check the server, measure what was lost and how long users waited, and back up at once."""
         server = await self.step(
             "Check the recovered server", Integrity.verify_server, VerifyServerOrder(target=target)
         )
-        self.evidence.proofs += server.proofs
+        self.prove(server.proofs)
         measured = await self.step(
             "Measure loss and skew of all stores",
             Ledger.measure_loss,
@@ -123,11 +126,23 @@ class Aftercare(ProvenCopy):
             BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
         )
 
+    def prove(self, proofs: Iterable[Proof], *, journey: bool = False) -> None:
+        """Keep proofs that must have passed before the run may call itself recovered."""
+        for proof in proofs:
+            self.evidence.proofs = [known for known in self.evidence.proofs if known.name != proof.name]
+            self.evidence.proofs.append(proof)
+            names = self.evidence.journey if journey else self.evidence.mandatory
+            if proof.name not in names:
+                names.append(proof.name)
+
     async def verdict(self) -> Ending:
         """Judge the outcome from the evidence alone; park while something was not shown."""
         while True:
             report = self.draft(Ending("recovered", ""))
-            ruling = outcome_rule(report, Finished(kind="finished"), self.required())
+            required = Required(
+                checks=tuple(self.evidence.mandatory), journey=tuple(self.evidence.journey)
+            )
+            ruling = outcome_rule(report, Finished(kind="finished"), required)
             if ruling.outcome == "recovered":
                 self.headline = ruling.headline
                 return Ending("recovered", ruling.rule)

@@ -1,8 +1,9 @@
 """The end of every run: the outcome, the rule that decided it, and the report."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 from temporalio import workflow
 
@@ -36,6 +37,8 @@ class Evidence:
     kept_aside: list[KeptAside] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
+    mandatory: list[str] = field(default_factory=list)
+    journey: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     """What was changed and how to undo it, newest last."""
 
@@ -50,6 +53,8 @@ class Closing:
     stack_name: str
     facts: Facts
     closing = False
+    loaded: bool
+    headline = ""
 
     def open_evidence(self) -> None:
         """Start with nothing measured."""
@@ -77,7 +82,7 @@ class Closing:
         assert isinstance(self, Runbook)  # noqa: S101 - for the type checker
         return await self.step(
             "Write the report",
-            Reports.ensure_report_written,
+            cast("Callable[[object, ReportOrder], ReportWritten]", Reports.ensure_report_written),
             ReportOrder(draft=draft),
             skipped=ReportWritten(report=draft, paths=(), sentence="no report was written"),
             control=True,
@@ -88,12 +93,12 @@ class Closing:
         info, found, line = workflow.info(), self.evidence, self.timeline
         declared, verified = line.moment("declared"), line.moment("verified")
         rto = (verified - declared).total_seconds() if declared and verified else None
-        objective = objective_of(self.facts.stack, self.SCENARIO) if hasattr(self, "facts") else None
+        objective = objective_of(self.facts.stack, self.SCENARIO) if self.loaded else None
         return Report(
             run_id=info.run_id,
             workflow_id=info.workflow_id,
             recovery_id=self.recovery_id,
-            stack=self.stack_name,
+            stack=self.stack_name if self.loaded else "unknown",
             scenario=self.SCENARIO,
             mode=self.request.mode,
             outcome=ending.outcome,
@@ -114,6 +119,7 @@ class Closing:
             waits=tuple(line.waits),
             passed_over=tuple(found.passed_over),
             notes=tuple(line.notes),
+            headline=self.headline,
             facts=dict(found.facts),
             changed=tuple(found.changed) if ending.outcome != "recovered" else (),
         )

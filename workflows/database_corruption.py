@@ -88,7 +88,7 @@ class DatabaseCorruption(SwapIn):
         await self.swap_in(target, proven)
         await self.bring_back_users(target, rows_lost=measured.loss.postgres.markers_lost != 0)
         await self.settle(target)
-        return self.verdict()
+        return await self.verdict()
 
     async def _assess(self, target: Target) -> Assessment:
         while True:

@@ -40,6 +40,7 @@ class Desk:
         self.held_because = ""
         self.aborted: Decision | None = None
         self.ended = False
+        self.loaded = False
         self._answers: dict[str, Answer] = {}
 
     # -- what people send -------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Doctor:
             return [Proof(name="protection", passed=False, evidence=Trouble.of(error).sentence)]
         newest = listed.backups[0] if listed.backups else None
         return [
-            Proof(name="WAL receiver", passed=receiver.healthy, evidence=receiver.sentence),
+            Proof(name="WAL receiver", passed=receiver.active, evidence=receiver.sentence),
             Proof(
                 name="backups",
                 passed=newest is not None,

@@ -21,6 +21,7 @@ class Opening(Runbook):
         self.facts = await self.step(
             "Load the stack", Containers.observe_stack, order, refused_ends=True
         )
+        self.loaded = True
         self.stack_name = self.facts.stack.stack
         self.approvers = self.facts.stack.approvers
         self.evidence.facts["stack file"] = f"sha256 {self.facts.stack_digest[:12]}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.common import (
     RetryPolicy,
@@ -61,16 +62,16 @@ class Trouble:
 
 def attributes(
     values: Mapping[str, object], known: TypedSearchAttributes
-) -> list[SearchAttributeUpdate[object]]:
+) -> list[SearchAttributeUpdate[Any]]:
     """Return the updates that change something, so that history holds no empty ones."""
-    updates: list[SearchAttributeUpdate[object]] = []
+    updates: list[SearchAttributeUpdate[Any]] = []
     for name, value in values.items():
         if isinstance(value, bool):
             flag = SearchAttributeKey.for_bool(name)
             if known.get(flag) != value:
-                updates.append(flag.value_set(value))  # type: ignore[arg-type]
+                updates.append(flag.value_set(value))
         else:
             word = SearchAttributeKey.for_keyword(name)
             if known.get(word) != value:
-                updates.append(word.value_set(str(value)))  # type: ignore[arg-type]
+                updates.append(word.value_set(str(value)))
     return updates

@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
 O = TypeVar("O", bound=Order)  # noqa: E741 - order
 R = TypeVar("R", bound=Outcome)  # the result
 Hand = Callable[[Any, O], R]
+"""An activity method, named on its class."""
 
 _NO_AGENT_TRIES = 3
 
@@ -58,14 +59,13 @@ class Runbook(Desk, Closing):
     async def conduct(self, recover: Callable[[], Awaitable[Ending]]) -> RecoveryResult:
         """Run a scenario to one of its three ends, and write the report."""
         info = workflow.info()
-        original = info.original_execution_run_id if hasattr(info, "original_execution_run_id") else info.run_id
-        self.recovery_id = names.new_recovery_id(info.start_time, original)
+        self.recovery_id = names.new_recovery_id(info.start_time, info.original_execution_run_id)
+        self.open_evidence()
         self.timeline.mark("declared", info.start_time)
         try:
             ending = await recover()
         except Ended as ended:
             ending = ended.ending
-        self.ended = ending.outcome != "aborted"
         result = await self.close(ending)
         self.ended = True
         self.show(f"ended: {result.outcome}")
@@ -251,7 +251,7 @@ class Runbook(Desk, Closing):
             workflow.upsert_search_attributes(updates)
 
     def _host_queue(self) -> str:
-        return names.host_queue(self.facts.stack.site if hasattr(self, "facts") else names.DEFAULT_SITE)
+        return names.host_queue(self.facts.stack.site if self.loaded else names.DEFAULT_SITE)
 
     def has(self, kind: Kind) -> bool:
         """Tell whether the stack has a service of a kind."""

@@ -75,7 +75,11 @@ class SwapIn(Aftercare):
             verified = await self.step(
                 "Verify what was touched since", Integrity.verify_copy, order, step_id="verify_copy:touched"
             )
-            self.evidence.proofs += [p for p in verified.proofs if p.passed is not None]
+            self.prove(
+                p.model_copy(update={"name": f"{p.name} (last WAL)"})
+                for p in verified.proofs
+                if p.passed is not None
+            )
             if verified.passed:
                 return
             await self.park("verify_copy:touched", verified.sentence, code="copy-damaged-by-wal")
@@ -89,7 +93,8 @@ class SwapIn(Aftercare):
 
     def brief_of(self, found: Assessment, proven: Proven, measured: MeasuredLoss) -> Brief:
         """Return the brief of the gate ``swap``."""
-        self.evidence.proofs = list(proven.verified.proofs)
+        self.evidence.proofs = [p for p in proven.verified.proofs if p.passed is None]
+        self.prove(p for p in proven.verified.proofs if p.passed is not None)
         self.evidence.facts |= {
             "backup": f"{proven.backup.id}, ended {proven.backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
             "diagnosis": found.because,
