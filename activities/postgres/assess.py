@@ -13,6 +13,7 @@ from activities.engine import ContainerState, Engine
 from activities.postgres.integrity_blocks import Located, locate
 from activities.postgres.integrity_counts import Counted, count_rows
 from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read
+from activities.postgres.one_shot import prove
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.witnesses import (
     ControlSeen,
@@ -31,8 +32,7 @@ from domain.diagnosis import (
     Witness,
     diagnose,
 )
-from domain.errors import Refused, Unavailable
-from domain.names import COMPOSE_PROJECT
+from domain.errors import Unavailable
 from domain.order import Target, TargetOrder
 
 SCAN_SECONDS = 120
@@ -96,7 +96,7 @@ class Diagnosis:
 
         Raises ``Refused`` when the container is not the one of the target.
         """
-        state = prove_target(self._engine, order.target)
+        state = prove(self._engine, order.target)
         began = datetime.now(UTC)
         looks = _Looks()
         answers = state.running and self._answers(order.target)
@@ -225,24 +225,6 @@ class Diagnosis:
     def _others_run(self, target: Target) -> bool:
         found: Iterable[ContainerState] = self._engine.find(target.project)
         return any(c.running for c in found if c.id != target.postgres.container_id)
-
-
-def prove_target(engine: Engine, target: Target) -> ContainerState:
-    """Return the server's container when it still is the one of the target, else refuse."""
-    server = target.postgres
-    state = engine.look(server.container_id)
-    if (
-        state is None
-        or state.labels.get(COMPOSE_PROJECT) != target.project
-        or state.image_id != server.image_id
-    ):
-        raise Refused(
-            f"the container of {server.service} is not the one that was resolved",
-            where=server.container_name,
-            hint="resolve the stack again",
-            code="target-changed",
-        )
-    return state
 
 
 def live_place(sql: Sql, target: Target, database: str) -> Place:

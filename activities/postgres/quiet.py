@@ -10,7 +10,7 @@ from psycopg import sql
 from temporalio import activity
 
 from activities.engine import Engine
-from activities.postgres.assess import prove_target
+from activities.postgres.one_shot import prove
 from activities.postgres.sql import Connection, Sql
 from domain.errors import Unavailable
 from domain.order import Outcome, TargetOrder
@@ -38,7 +38,7 @@ class Quiet:
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_quiet(self, order: TargetOrder) -> Outcome:
         """Switch autovacuum off and cancel running vacuums; a server that is down needs neither."""
-        prove_target(self._engine, order.target)
+        prove(self._engine, order.target)
         record = self._record(order)
         try:
             with self._sql.live(order.target, timeout_seconds=10) as connection:
@@ -60,7 +60,7 @@ class Quiet:
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_unquiet(self, order: TargetOrder) -> Outcome:
         """Set autovacuum back to what it was before ``ensure_quiet``; else do nothing."""
-        prove_target(self._engine, order.target)
+        prove(self._engine, order.target)
         record = self._record(order)
         if not record.exists():
             return Outcome(sentence="Autovacuum was not touched: nothing to set back.")
