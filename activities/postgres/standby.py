@@ -14,6 +14,7 @@ from domain.recovery import Copy
 from domain.wal import format_lsn, parse_lsn, segment_name
 
 _FATAL = re.compile(r"(?:FATAL|PANIC): +(.*)")
+_RESTORE_COMMAND = re.compile(r"^dr: (.*)$", re.MULTILINE)
 _POLL_SECONDS = 0.1
 _STALLED_SECONDS = 60.0
 
@@ -50,7 +51,8 @@ class Standby:
     def ensure_awake(self, copy: Copy, *, limit_seconds: float = 120) -> Position:
         """Return where the copy is once it answers; a stopped one is started, once.
 
-        Raises ``BackupUnusable`` when it ends by itself: its data or its WAL does not fit.
+        Raises ``BackupUnusable`` when it ends by itself (its data or its WAL does not fit), and
+        ``VerificationFailed`` when a file of the archive cannot be read or is there in two versions.
         """
         started = False
         deadline = time.monotonic() + limit_seconds
@@ -71,8 +73,18 @@ class Standby:
                 beat("the copy starts")
                 time.sleep(_POLL_SECONDS)
 
-    def _ended(self, copy: Copy) -> BackupUnusable:
-        said = _FATAL.findall(self._engine.logs(copy.container, tail=60))
+    def _ended(self, copy: Copy) -> BackupUnusable | VerificationFailed:
+        """Return what ended the copy: a file of the archive that our restore command named, or itself."""
+        log = self._engine.logs(copy.container, tail=60)
+        ours = _RESTORE_COMMAND.findall(log)
+        if ours:
+            return VerificationFailed(
+                f"the archive cannot be trusted: {ours[-1]}",
+                where=copy.container,
+                hint="put the file right; an older backup would need it as well",
+                code="archive-unreadable",
+            )
+        said = _FATAL.findall(log)
         return BackupUnusable(
             f"the restored copy stops: {said[-1] if said else 'without a word'}",
             where=copy.container,

@@ -76,6 +76,13 @@ class Writer:
         except psycopg.Error:
             return
 
+    def wait_for(self, count: int) -> None:
+        """Wait until that many rows were acknowledged."""
+        deadline = time.monotonic() + 30
+        while len(self.acknowledged) < count:
+            assert time.monotonic() < deadline, "the writer does not get on"
+            time.sleep(0.05)
+
     def stop(self) -> None:
         self._ended.set()
         if self._thread is not None:
@@ -167,6 +174,14 @@ class Scene:
             assert time.monotonic() < deadline, f"{name} did not reach the archive"
             time.sleep(0.1)
 
+    def received_all(self) -> None:
+        """Wait until the receiver has written everything that is committed."""
+        wanted = self.server.ask("SELECT pg_current_wal_lsn()")
+        deadline = time.monotonic() + 20
+        while not self.server.ask(f"SELECT bool_or(write_lsn >= '{wanted}') FROM pg_stat_replication"):
+            assert time.monotonic() < deadline, "the receiver does not get on"
+            time.sleep(0.1)
+
     def kill_server(self) -> None:
         """End the server at once, as kill -9 does."""
         self.engine.set_restart(self.target.postgres.container_id, "no")
@@ -208,16 +223,17 @@ class Scene:
             LastWalOrder(recovery_id=self.rid, target=self.target, copy_=copy, answers=answers)
         )
 
-    def promote(self, copy: Copy, last: LastWal) -> Promoted:
-        return self.promoting.ensure_promoted(
-            PromoteOrder(
-                recovery_id=self.rid,
-                target=self.target,
-                copy_=copy,
-                expected_lsn=last.replayed_lsn,
-                slot=self.slot,
-            )
+    def promote_order(self, copy: Copy, last: LastWal) -> PromoteOrder:
+        return PromoteOrder(
+            recovery_id=self.rid,
+            target=self.target,
+            copy_=copy,
+            expected_lsn=last.replayed_lsn,
+            slot=self.slot,
         )
+
+    def promote(self, copy: Copy, last: LastWal) -> Promoted:
+        return self.promoting.ensure_promoted(self.promote_order(copy, last))
 
     def swap(self, volume: str) -> Swapped:
         return self.swapping.ensure_swapped_in(
@@ -226,9 +242,7 @@ class Scene:
 
     def serve(self, timeline: int = 2) -> Serving:
         return self.starting.ensure_serving(
-            ServeOrder(
-                recovery_id=self.rid, target=self.target, expected_timeline=timeline, slot=self.slot
-            )
+            ServeOrder(recovery_id=self.rid, target=self.target, expected_timeline=timeline, slot=self.slot)
         )
 
     def to_promoted(self, *, answers: bool) -> tuple[Copy, Promoted]:
