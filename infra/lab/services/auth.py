@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import re
-import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from aiohttp import web
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.common import LOG, Tokens, answer, database, serve, setting
+from services.common import LOG, Tokens, answer, database, die, serve, setting
 
 VERSION = "0.36.0-lab"
 TRACKED = (
@@ -184,16 +183,16 @@ async def start(app: web.Application) -> None:
         ) as connection:
             dirty = await (await connection.execute("SELECT bool_or(dirty) FROM auth.schema_migrations")).fetchone()
             if dirty and dirty[0]:
-                sys.exit("failed to apply migrations: Dirty database version. Fix and force version.")
+                die("failed to apply migrations: Dirty database version. Fix and force version.")
             await track_tables()
             LOG.info("inserting default roles")
             await connection.execute(
                 "INSERT INTO auth.roles VALUES ('user'), ('anonymous'), ('me') ON CONFLICT DO NOTHING"
             )
     except psycopg.Error as error:
-        sys.exit(f"failed to apply migrations: {error}")
+        die(f"failed to apply migrations: {error}")
     except (aiohttp.ClientError, TimeoutError) as error:
-        sys.exit(f"failed to apply hasura metadata: {error}")
+        die(f"failed to apply hasura metadata: {error}")
     await app[POOL].open(wait=False)
 
 
@@ -206,7 +205,7 @@ async def track_tables() -> None:
             call = {"type": "pg_track_table", "args": {"source": "default", "table": {"schema": "auth", "name": name}}}
             async with session.post(url, json=call) as said:
                 if said.status >= 400 and (await said.json()).get("code") != "already-tracked":  # noqa: PLR2004 - HTTP
-                    sys.exit(f"failed to apply hasura metadata: {await said.text()}")
+                    die(f"failed to apply hasura metadata: {await said.text()}")
 
 
 async def life(app: web.Application) -> Any:  # noqa: ANN401 - an aiohttp cleanup context

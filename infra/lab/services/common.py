@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import jwt
 from aiohttp import web
@@ -21,11 +21,17 @@ CLAIMS = "https://hasura.io/jwt/claims"
 LOG = logging.getLogger("service")
 
 
+def die(reason: str) -> NoReturn:
+    """End the program at once with a reason, whatever else it is doing; a restart policy brings it back."""
+    print(reason, file=sys.stderr, flush=True)  # noqa: T201 - the last words of a program
+    os._exit(1)
+
+
 def setting(name: str, default: str | None = None) -> str:
     """Return a setting; the program ends when a needed one is missing, as the real ones do."""
     value = os.environ.get(name, default)
     if value is None:
-        sys.exit(f"{name} is not set")
+        die(f"{name} is not set")
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import sys
 from typing import Any
 
 import psycopg
@@ -13,7 +12,7 @@ from aiohttp import web
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.common import LOG, Tokens, answer, database, serve, setting
+from services.common import LOG, Tokens, answer, database, die, serve, setting
 from services.hasura_metadata import Metadata, MetadataError
 from services.hasura_query import QueryError, read, statement
 
@@ -171,7 +170,7 @@ async def life(app: web.Application) -> Any:  # noqa: ANN401 - an aiohttp cleanu
     try:
         await app[METADATA].boot()
     except (psycopg.Error, PoolTimeout) as problem:
-        sys.exit(f"could not connect to the database: {problem}")
+        die(f"could not connect to the database: {problem}")
     yield
     await app[POOL].close()
 
