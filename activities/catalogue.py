@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from domain.backups import Backup, Level, PassedOver, newest_first
+from domain.backups import Backup, Level, PassedOver
+from domain.choice import newest_first
 from domain.errors import BackupUnusable
 
 BASE = Path("postgres") / "base"

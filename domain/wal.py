@@ -110,8 +110,9 @@ def follow_chain(
     first = position_of(start, segment_bytes)
     begin = forks[-1][1] if forks else first
     last = _newest(archive, timeline, begin, segment_bytes)
-    if not last:
-        last = segment_name(timeline, begin if forks else parse_lsn(stop_lsn), segment_bytes)
+    # However little is in the archive, the chain goes to the end of the backup and across the switch.
+    least = begin if forks else max(first, parse_lsn(stop_lsn) - 1)
+    last = max(last, segment_name(timeline, least, segment_bytes))
     needed = list(_needed(forks, first, last, segment_bytes))
     open_ended = {last} & set(archive.partial)
     missing = tuple(name for name in needed if name not in archive.closed and name not in open_ended)

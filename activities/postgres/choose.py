@@ -11,17 +11,8 @@ from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.slots import recorded_slot
 from activities.pulse import beat
-from domain.backups import (
-    Backup,
-    BackupChoice,
-    ChooseOrder,
-    PassedOver,
-    needed_bytes,
-    predicted_seconds,
-    short_image,
-    spoken_bytes,
-    why_unfit,
-)
+from domain.backups import Backup, BackupChoice, ChooseOrder, PassedOver, spoken_bytes
+from domain.choice import needed_bytes, predicted_seconds, short_image, why_unfit
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name
 from domain.order import Target
 from domain.wal import Archive, Chain, follow_chain, timeline_of

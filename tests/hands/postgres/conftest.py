@@ -225,20 +225,26 @@ def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
     labels = {COMPOSE_PROJECT: project, "com.docker.compose.oneoff": "False"}
     client.api.create_volume(f"{project}_postgres_data", labels={COMPOSE_PROJECT: project})
     client.networks.create(f"{project}_default", labels={COMPOSE_PROJECT: project})
-    made = client.containers.run(
-        image_id,
-        ["postgres", "-c", "listen_addresses=*", "-c", "max_connections=60", "-c", "shared_buffers=64MB"],
-        name=f"{project}_postgres",
-        detach=True,
-        labels={**labels, COMPOSE_SERVICE: "postgres", "dr.lab": "true"},
-        environment={"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE},
-        volumes={f"{project}_postgres_data": {"bind": PGDATA, "mode": "rw"}},
-        ports={"5432/tcp": ("127.0.0.1", _free_port())},
-        network=f"{project}_default",
+    api = client.api
+    volume = f"{project}_postgres_data"
+    host = api.create_host_config(
+        binds=[f"{volume}:{PGDATA}:rw"],
+        port_bindings={5432: ("127.0.0.1", _free_port())},
+        network_mode=f"{project}_default",
         shm_size="256m",
         restart_policy={"Name": "unless-stopped"},
     )
-    return str(made.id)
+    made = api.create_container(
+        image_id,
+        ["postgres", "-c", "listen_addresses=*", "-c", "max_connections=60", "-c", "shared_buffers=64MB"],
+        name=f"{project}_postgres",
+        labels={**labels, COMPOSE_SERVICE: "postgres", "dr.lab": "true"},
+        environment={"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE},
+        ports=[5432],
+        host_config=host,
+    )
+    api.start(made["Id"])
+    return str(made["Id"])
 
 
 def _free_port() -> int:

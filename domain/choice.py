@@ -1,0 +1,65 @@
+"""Which backup a recovery takes: what excludes one, and what restoring it will need. Pure."""
+
+from collections.abc import Iterable
+
+from domain.backups import Backup, ChooseOrder
+
+_COPY_BYTES_PER_SECOND = 300e6
+_REPLAY_BYTES_PER_SECOND = 100e6
+_FIXED_SECONDS = 10.0
+_SPARE = 1.1
+
+
+def major_version(version: str) -> str:
+    """Return ``17`` of ``17.11 (Debian 17.11-1)``."""
+    return version.split(".", 1)[0].split(" ", 1)[0]
+
+
+def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
+    """Return why a backup cannot be this server's, or an empty text.
+
+    Only what the entry says is judged; an unknown (empty) expectation excludes nothing.
+    """
+    wanted_image = order.target.postgres.image_id
+    tried = next((known.reason for known in order.excluded if known.id == backup.id), None)
+    if tried is not None:
+        return f"tried already in this recovery: {tried}"
+    if order.before is not None and backup.ended_at >= order.before:
+        return (
+            f"it ended at {backup.ended_at:%Y-%m-%d %H:%M:%S}, not before the first evidence"
+            f" of damage at {order.before:%Y-%m-%d %H:%M:%S}"
+        )
+    if order.system_identifier and backup.system_identifier != order.system_identifier:
+        return (
+            f"it is of another database system: {backup.system_identifier},"
+            f" the server is {order.system_identifier}"
+        )
+    if major and major_version(backup.server_version) != major:
+        return f"it is of PostgreSQL {major_version(backup.server_version)}, the server is {major}"
+    if backup.image_id != wanted_image:
+        return (
+            f"it was taken by another image: {short_image(backup.image_id)},"
+            f" the server runs {short_image(wanted_image)}"
+        )
+    return ""
+
+
+def newest_first(backups: Iterable[Backup]) -> list[Backup]:
+    """Return the backups by their end, the youngest first; the id decides between equals."""
+    return sorted(backups, key=lambda backup: (backup.ended_at, backup.id), reverse=True)
+
+
+def needed_bytes(backup: Backup, wal_bytes: int) -> int:
+    """Return the room that a restored copy takes, with a tenth to spare."""
+    return int((backup.bytes + wal_bytes) * _SPARE)
+
+
+def predicted_seconds(backup: Backup, wal_bytes: int) -> float:
+    """Return how long copy and replay will take; the rates are those of a modest disk."""
+    copying = backup.bytes / _COPY_BYTES_PER_SECOND
+    return round(copying + wal_bytes / _REPLAY_BYTES_PER_SECOND + _FIXED_SECONDS, 1)
+
+
+def short_image(image_id: str) -> str:
+    """Return an image id as Docker's lists show it."""
+    return image_id.removeprefix("sha256:")[:12] or "unknown"
