@@ -18,9 +18,6 @@ from domain.order import Outcome, Target, TargetOrder
 from domain.recovery import Fenced
 
 KIND = "closed"
-_FOREIGN = (
-    "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-)
 _TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -172,23 +169,24 @@ class Fencing:
             )
 
     def _end_sessions(self, target: Target) -> int:
-        """End the sessions until none is left twice in a row: a reload takes effect a moment later."""
+        """End the sessions until twice in a row none was left and nobody got in."""
         deadline = time.monotonic() + _LIMIT_SECONDS
         ended = 0
         quiet = 0
-        while quiet < 2:  # noqa: PLR2004 - twice in a row
+        while quiet < 2:  # noqa: PLR2004 - twice: a reload takes effect a moment later
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "sessions of others remain on the server", where=target.stack, code="sessions-remain"
                 )
             beat(f"{ended} sessions ended")
-            ended += self._count(target, _TERMINATE)
-            time.sleep(0.1)
-            quiet = quiet + 1 if self._count(target, _FOREIGN) == 0 and self._refused(target) else 0
+            found = self._others(target)
+            ended += found
+            quiet = quiet + 1 if found == 0 and self._refused(target) else 0
         return ended
 
-    def _count(self, target: Target, query: str) -> int:
-        done = self.psql(target, query)
+    def _others(self, target: Target) -> int:
+        """Tell every session but this one to end, and return how many there were."""
+        done = self.psql(target, _TERMINATE)
         if done.exit_code != 0:
             raise Unavailable(
                 f"the closed server does not answer us: {done.errors.strip()[-200:]}",

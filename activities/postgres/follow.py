@@ -8,6 +8,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Job
+from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, settings_of, shell
 from activities.postgres.sql import Sql
 from activities.postgres.standby import Standby
@@ -69,9 +70,19 @@ class Following:
         return copy.model_copy(
             update={
                 "replayed_lsn": lsn,
+                "damage_in_wal": self._damage_in_wal(order, copy),
                 "sentence": f"The copy replayed the archive to {lsn} on timeline {order.timeline}"
                 f" ({time.monotonic() - began:.1f} s) and follows it",
             }
+        )
+
+    def _damage_in_wal(self, order: FollowOrder, copy: Copy) -> tuple[str, ...]:
+        """Return what the WAL says of the damaged blocks: without checksums damage travels through it."""
+        if not order.damaged_blocks:
+            return ()
+        since = order.first_evidence_lsn or order.backup.start_lsn
+        return damage_in_wal(
+            self._engine, order.target, copy.container, order.damaged_blocks, since, order.timeline
         )
 
     def _copy(self, order: FollowOrder) -> Copy:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import docker
 import psycopg
@@ -46,6 +45,7 @@ from domain.recovery import (
     SwapOrder,
     Swapped,
 )
+from tests.hands.postgres.conftest import Server
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Writer:
 class Scene:
     """The hands of one recovery on one server."""
 
-    def __init__(self, server: Any, sql: Sql, state: Path, tools: str) -> None:
+    def __init__(self, server: Server, sql: Sql, state: Path, tools: str) -> None:
         self.server = server
         self.state = state
         self.tools = tools
@@ -126,15 +126,16 @@ class Scene:
         began = datetime.now(UTC)
         name = f"{began:%Y%m%dT%H%M%SZ}-base"
         path = Path("postgres/base") / name / "data"
+        line = (
+            f"cd /shelf/base && mkdir {name} && exec pg_basebackup -h 127.0.0.1 -D {name}/data"
+            " -U postgres -X stream -c fast --manifest-checksums=SHA256"
+        )
         state, text, _ = self.engine.follow(
             Job(
                 name=f"dr-{self.target.stack}-backup",
                 image_id=server.image_id,
                 entrypoint=("sh", "-c"),
-                command=(
-                    f"mkdir -p /shelf/base/{name} && exec pg_basebackup -h 127.0.0.1 -U {server.user}"
-                    f" -D /shelf/base/{name}/data -X stream -c fast --manifest-checksums=SHA256",
-                ),
+                command=(line,),
                 user=f"{server.uid}:{server.gid}",
                 binds={f"{self.target.shelf}/postgres": "/shelf:rw"},
                 environment={"PGPASSWORD": self.sql.password(self.target.project, server)},
@@ -178,7 +179,9 @@ class Scene:
         """Wait until the receiver has written everything that is committed."""
         wanted = self.server.ask("SELECT pg_current_wal_lsn()")
         deadline = time.monotonic() + 20
-        while not self.server.ask(f"SELECT bool_or(write_lsn >= '{wanted}') FROM pg_stat_replication"):
+        while not self.server.ask(
+            f"SELECT bool_or(write_lsn >= '{wanted}') FROM pg_stat_replication"  # noqa: S608 - an LSN
+        ):
             assert time.monotonic() < deadline, "the receiver does not get on"
             time.sleep(0.1)
 
@@ -280,7 +283,7 @@ def tools_image(client: docker.DockerClient) -> str:
 
 
 @contextmanager
-def recovery(server: Any, sql: Sql) -> Iterator[Scene]:
+def recovery(server: Server, sql: Sql) -> Iterator[Scene]:
     """Give out a scene and remove what its hands made; its state path is short, for the socket."""
     with tempfile.TemporaryDirectory(prefix="dr-") as state:
         made = Scene(server, sql, Path(state), tools_image(server.client))

@@ -1,17 +1,17 @@
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
 from activities.postgres.sql import Sql
 from domain.errors import Refused
+from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
 
 @pytest.fixture
-def scene(server: Any, sql: Sql) -> Iterator[Scene]:
+def scene(server: Server, sql: Sql) -> Iterator[Scene]:
     with recovery(server, sql) as made:
         yield made
 

@@ -2,7 +2,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -15,11 +14,12 @@ from activities.postgres.standby import Standby
 from activities.tokens import Tokens
 from domain.errors import Refused, VerificationFailed
 from domain.recovery import Copy
+from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
 
 @pytest.fixture
-def scene(server: Any, sql: Sql) -> Iterator[Scene]:
+def scene(server: Server, sql: Sql) -> Iterator[Scene]:
     with recovery(server, sql) as made:
         made.protect()
         yield made
@@ -33,7 +33,7 @@ def count(scene: Scene, copy: Copy) -> int:
 
 
 def add_user(scene: Scene, number: int) -> None:
-    scene.server.do(f"INSERT INTO users VALUES ({number}, 'later {number}')")
+    scene.server.do(f"INSERT INTO users VALUES ({number}, 'later {number}')")  # noqa: S608 - a number
     scene.archive_all()
 
 

@@ -1,6 +1,5 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -8,11 +7,12 @@ from activities.postgres.sql import Sql
 from activities.records import Records
 from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.recovery import Copy, LastWal
+from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
 
 @pytest.fixture
-def scene(server: Any, sql: Sql) -> Iterator[Scene]:
+def scene(server: Server, sql: Sql) -> Iterator[Scene]:
     with recovery(server, sql) as made:
         made.protect()
         yield made
@@ -79,7 +79,7 @@ def test_a_segment_missing_in_the_middle_is_named_and_nothing_is_promoted(scene:
     copy = scene.follow()
     scene.engine.remove(f"dr-{scene.target.stack}-receiver", force=True)
     for number in range(3):
-        scene.server.do(f"INSERT INTO users VALUES ({2000 + number}, 'gap {number}')")
+        scene.server.do(f"INSERT INTO users VALUES ({2000 + number}, 'gap {number}')")  # noqa: S608 - a number
         missing = str(scene.server.ask("SELECT pg_walfile_name(pg_switch_wal())"))
         if number == 1:
             middle = missing
@@ -90,13 +90,12 @@ def test_a_segment_missing_in_the_middle_is_named_and_nothing_is_promoted(scene:
 
 
 def test_recycled_segments_with_future_names_are_not_taken_for_wal(scene: Scene) -> None:
+    scene.server.mark(1)
     scene.kill_server()
     wal = scene.server.volume_path / "pg_wal"
     newest = max(path for path in wal.iterdir() if len(path.name) == 24)
     future = wal / f"{newest.name[:16]}{int(newest.name[16:], 16) + 5:08X}"
     future.write_bytes(newest.read_bytes())
-    for path in (wal, future):
-        path.touch()
     _, last = drained(scene, answers=False)
     assert last.source in {"salvaged pg_wal", "partial"}
 

@@ -1,17 +1,17 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from activities.postgres.sql import Sql
 from domain.errors import BackupUnusable, Refused
 from domain.names import LABEL_RECOVERY, container_name, volume_name
+from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
 
 @pytest.fixture
-def scene(server: Any, sql: Sql) -> Iterator[Scene]:
+def scene(server: Server, sql: Sql) -> Iterator[Scene]:
     with recovery(server, sql) as made:
         made.protect()
         yield made

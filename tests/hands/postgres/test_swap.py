@@ -1,7 +1,6 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import psycopg
@@ -16,11 +15,12 @@ from domain.backups import ReceiveOrder
 from domain.errors import DrError, Refused, Unavailable, VerificationFailed
 from domain.names import container_name
 from domain.recovery import DiscardOrder, Released, ReleaseOrder
+from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
 
 @pytest.fixture
-def scene(server: Any, sql: Sql) -> Iterator[Scene]:
+def scene(server: Server, sql: Sql) -> Iterator[Scene]:
     with recovery(server, sql) as made:
         made.protect()
         yield made
