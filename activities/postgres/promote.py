@@ -52,7 +52,7 @@ class Promoting:
         if known is None:
             return self._promoted_before(order)
         record = self._records.read(KIND, order.recovery_id) or {}
-        if known.running or "timeline" not in record:
+        if known.exit_code != 0 or "timeline" not in record:
             record = self._promote(order)
         self._stop(copy.container)
         record |= self._settle(order, record)
@@ -175,7 +175,7 @@ class Promoting:
                 f"the promoted copy is not fit to be swapped in: {state}, timeline {timeline},"
                 f" signal files {signals or 'none'}",
                 where=order.copy_.volume,
-                hint="the next attempt starts it again and stops it cleanly",
+                hint="start its container by hand and see what it says; nothing was exchanged",
                 code="copy-unclean",
             )
         return {
