@@ -69,7 +69,7 @@ class Integrity:
         proofs += self._died(order, log_since)
         passed = judge(proofs, full=order.full)
         if passed and order.full and order.recovery_id:
-            self._records.write(KIND, order.recovery_id, {"lsn": lsn, "container": order.copy_.container})
+            self._records.write(KIND, order.recovery_id, {"lsn": lsn, "volume": order.copy_.volume})
         return Verified(
             sentence=_sentence(proofs, passed=passed, lsn=lsn, seconds=time.monotonic() - began),
             passed=passed,
@@ -158,7 +158,7 @@ class Integrity:
     def _since(self, order: VerifyOrder, connection: Connection, lsn: str) -> Touched:
         """Return what was touched; when that is not known, everything is looked at."""
         record = self._records.read(KIND, order.recovery_id) if order.recovery_id else None
-        of_this = record is not None and record["container"] == order.copy_.container
+        of_this = record is not None and record["volume"] == order.copy_.volume
         since = order.since_lsn or (str(record["lsn"]) if record is not None and of_this else None)
         if since is None:
             return Touched(known=False)
