@@ -185,6 +185,7 @@ class Containers:
             published=_published(raw),
             depends_on=tuple(other for other in needed if other in present),
             port=service.port,
+            user=service.user,
             secrets=secrets,
             optional=service.optional,
         )

@@ -85,8 +85,8 @@ class Probes:
         return auth.probe(
             service.name,
             http_url(self._engine, service),
-            self._secret(target, service, "probe_email"),
-            self._secret(target, service, "probe_password"),
+            service.user,
+            self._secret(target, service, "password"),
         )
 
     def _redis(self, target: Target, service: ServiceTarget) -> Proof:

@@ -48,12 +48,11 @@ def find_writers(engine: Engine, sql: Sql, target: Target) -> Writers:
             # Our own sessions (ledger, probes) come from this host and say who they are.
             if not str(application).startswith("dr"):
                 foreign.add(f"{address or 'local socket'} ({application or 'no name'})")
-        elif container.id == target.postgres.container_id or LABEL_MADE_BY in container.labels:
-            continue
         elif container.labels.get(COMPOSE_PROJECT) == target.project:
-            if not _is_proxy(target, container):
+            if container.id != target.postgres.container_id and not _is_proxy(target, container):
                 found.setdefault(container.labels.get(COMPOSE_SERVICE, container.name), container.id)
-        else:
+        # The label of who made it proves nothing inside the project: it is inherited from images.
+        elif LABEL_MADE_BY not in container.labels:
             foreign.add(f"container {container.name}")
     return Writers(found, tuple(sorted(foreign)))
 

@@ -70,6 +70,8 @@ class ServiceTarget(Value):
     depends_on: tuple[str, ...] = ()
     port: int | None = None
     """Port inside the container where its protocol is spoken; the kind has a usual one."""
+    user: str | None = None
+    """The account to ask as, for kinds that have accounts."""
     secrets: dict[str, str] = {}
     """Named references to secrets, never the secrets themselves."""
     optional: bool = False

@@ -40,8 +40,10 @@ http {
         location = /health { return 200 "ok"; }
         location /v1/auth/ { set $to auth:4000; rewrite ^/v1/auth(/.*)$ $1 break; proxy_pass http://$to; }
         location /v1/graphql { set $to hasura:8080; proxy_pass http://$to; }
-        location /functions/ { set $to functions:3008; rewrite ^/functions(/.*)$ $1 break; proxy_pass http://$to; }
-        location /search/ { set $to meilisearch:7700; rewrite ^/search(/.*)$ $1 break; proxy_pass http://$to; }
+        location /functions/ { set $to functions:3008; rewrite ^/functions(/.*)$ $1 break;
+            proxy_pass http://$to; }
+        location /search/ { set $to meilisearch:7700; rewrite ^/search(/.*)$ $1 break;
+            proxy_pass http://$to; }
     }
 }
 """
@@ -60,7 +62,6 @@ SHARED = {
     "AUTH_CLIENT_URL": "http://localhost",
     "AUTH_SERVER_URL": "http://localhost",
     "AUTH_SMTP_HOST": "localhost",
-    "LAB_USER_EMAIL": "user@nself.org",
     "LAB_USER_PASSWORD": PASSWORD,
 }
 
@@ -108,6 +109,8 @@ class ChatStack:
         self.project = project
         self.directory = directory
         text = (ROOT / "infra" / "stack.yaml").read_text().replace("project: dr-lab", f"project: {project}")
+        # Here Redis wants a password, so that its probe is shown to know one.
+        text = text.replace("port: 6379\n", "port: 6379\n    password: container:redis:REDIS_PASSWORD\n")
         self.file = directory / "stack.yaml"
         self.file.write_text(text)
 
@@ -266,7 +269,7 @@ def _fill(stack: ChatStack) -> None:
         if "bulk" not in path.name:
             stack.do(path.read_text())
     stack.do(
-        f"UPDATE auth.users SET password_hash = crypt('{PASSWORD}', gen_salt('bf', 4))"
+        f"UPDATE auth.users SET password_hash = crypt('{PASSWORD}', gen_salt('bf', 4))"  # noqa: S608 - a test
         " WHERE email = 'user@nself.org'"
     )
     store = Minio(f"127.0.0.1:{stack.port('minio')}", access_key="access", secret_key=PASSWORD, secure=False)

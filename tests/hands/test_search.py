@@ -37,7 +37,7 @@ def documents(client: httpx.Client) -> dict[str, Any]:
 
 def rows(chat: ChatStack, where: str) -> set[str]:
     with chat.connect() as connection:
-        found = connection.execute(f"SELECT id::text FROM nchat_messages WHERE {where}".encode()).fetchall()
+        found = connection.execute(f"SELECT id::text FROM nchat_messages WHERE {where}".encode()).fetchall()  # noqa: S608
     return {str(row[0]) for row in found}
 
 
@@ -52,7 +52,7 @@ def settled(client: httpx.Client, answer: httpx.Response) -> None:
 
 def test_an_empty_index_is_filled_and_the_deleted_stay_out(chat: ChatStack, index: httpx.Client) -> None:
     chat.do(
-        "INSERT INTO nchat_messages (channel_id, content, is_deleted)"
+        "INSERT INTO nchat_messages (channel_id, content, is_deleted)"  # noqa: S608 - a test
         f" SELECT '{CHANNEL}', 'filler ' || n, CASE n % 3 WHEN 0 THEN true WHEN 1 THEN false END"
         " FROM generate_series(1, 2500) n"
     )
@@ -77,7 +77,7 @@ def test_missing_documents_come_back_and_foreign_ones_go(chat: ChatStack, index:
 def test_a_message_edited_in_sql_is_renewed(chat: ChatStack, index: httpx.Client) -> None:
     bring_in_line(chat)
     edited = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
-    chat.do(f"UPDATE nchat_messages SET content = 'said otherwise' WHERE id = '{edited}'")
+    chat.do(f"UPDATE nchat_messages SET content = 'said otherwise' WHERE id = '{edited}'")  # noqa: S608 - a test
     bring_in_line(chat)
     assert documents(index)[edited]["content"] == "said otherwise"
 

@@ -60,7 +60,7 @@ def test_a_wrong_password_is_a_failed_journey_that_does_not_tell_it(chat: ChatSt
 
 
 def test_an_answer_without_the_value_to_keep_is_wrong(chat: ChatStack) -> None:
-    with pytest.raises(VerificationFailed, match="the answer has no session.nothing"):
+    with pytest.raises(VerificationFailed, match=r"the answer has no session\.nothing"):
         walk(chat, changed(chat, "sign in", capture={"token": "session.nothing"}))
 
 
