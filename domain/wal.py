@@ -116,7 +116,9 @@ def follow_chain(
     needed = list(_needed(forks, first, last, segment_bytes))
     open_ended = {last} & set(archive.partial)
     missing = tuple(name for name in needed if name not in archive.closed and name not in open_ended)
-    gap = f"its WAL is not whole: {spoken_gaps(missing, segment_bytes)} missing" if missing else ""
+    gap = (
+        f"its WAL is not whole: {spoken_gaps(missing, segment_bytes)} missing or unusable" if missing else ""
+    )
     return Chain(problem=gap, missing=missing, last=last, segments=len(needed))
 
 

@@ -46,7 +46,7 @@ class Choosing:
         passed = list(strangers)
         for backup in entries:
             beat(f"judging {backup.id}")
-            received = shelf.read_received(where, backup.wal_segment_bytes)
+            received = shelf.read_received(where, backup.wal_segment_bytes, server.uid)
             chain = _chain(order, backup, received.archive)
             reason = why_unfit(backup, order, major=major) or chain.problem or self._damage(order, backup)
             if reason:
@@ -61,7 +61,7 @@ class Choosing:
 
     def _damage(self, order: ChooseOrder, backup: Backup) -> str:
         target = order.target
-        what = f"verify-{backup.id}"
+        what = f"check-{backup.id}"
         name = container_name(order.recovery_id or target.stack, what)
         labels = {LABEL_RECOVERY: order.recovery_id, LABEL_STACK: target.stack, LABEL_ROLE: _ROLE}
         return manifest.what_is_wrong(self._engine, target, backup, name=name, labels=labels)

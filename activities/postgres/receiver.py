@@ -94,6 +94,7 @@ class Protection:
             )
         root = shelf.prepare(target)
         with shelf.asking(target.postgres.container_name), self._sql.live(target) as connection:
+            _refuse_minimal_wal(connection, target)
             slot = slot_for(order.slot, root, known_slots(connection))
             directory = root / "wal" / slot
             if slot not in known_slots(connection):
@@ -198,6 +199,16 @@ class Protection:
             lag_bytes=standing.lag_bytes,
             flushed_lsn=standing.flushed_lsn,
             newest_segment=newest,
+        )
+
+
+def _refuse_minimal_wal(connection: Connection, target: Target) -> None:
+    if connection.execute("SHOW wal_level").fetchone() == ("minimal",):
+        raise Refused(
+            "the server writes too little WAL to be rolled forward: wal_level is minimal",
+            where=target.postgres.container_name,
+            hint="set wal_level to replica (the default) and restart the server",
+            code="wal-level-minimal",
         )
 
 

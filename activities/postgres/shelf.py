@@ -75,15 +75,22 @@ def connection_environment(sql: Sql, target: Target) -> dict[str, str]:
     return environment
 
 
-def read_received(shelf: Path, segment_bytes: int) -> Received:
-    """Return the WAL of all receiver generations; files of a wrong size or kind are left out."""
+def read_received(shelf: Path, segment_bytes: int, uid: int) -> Received:
+    """Return the WAL of all receiver generations that user ``uid`` can use in a recovery.
+
+    Files of a wrong size are left out, and so are unreadable ones: to a recovering server they are
+    not there, and it would end early without an error.
+    """
     closed: set[str] = set()
     partial: set[str] = set()
     histories: dict[int, History] = {}
     newest = 0.0
     for path in _files(shelf / WAL):
-        size, changed = path.lstat().st_size, path.lstat().st_mtime
+        found = path.lstat()
+        size, changed = found.st_size, found.st_mtime
         timeline = history_of(path.name)
+        if not (found.st_mode & (0o400 if found.st_uid == uid else 0o004)):
+            continue
         if timeline is not None:
             _note_history(histories, timeline, path)
         elif is_segment(path.name) and size == segment_bytes:
@@ -103,7 +110,7 @@ def asking(where: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise Unavailable(
-            f"PostgreSQL did not carry out a query of ours: {str(error).strip().splitlines()[:1]}",
+            f"PostgreSQL did not carry out a query of ours: {str(error).strip().partition(chr(10))[0]}",
             where=where,
             code="postgres-unavailable",
         ) from None

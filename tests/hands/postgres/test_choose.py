@@ -171,7 +171,7 @@ def test_a_gap_in_the_wal_is_named_and_only_an_untouched_chain_is_taken(
     assert choice.backup is None
     assert reasons(choice) == {
         shelf.newer.id: "tried already in this recovery: the copy failed its checks",
-        shelf.older.id: f"its WAL is not whole: {between[0]} missing",
+        shelf.older.id: f"its WAL is not whole: {between[0]} missing or unusable",
     }
     assert choosing.choose_backup(shelf.order()).backup == shelf.newer
     with (shelf.wal / after_newer[0]).open("r+b") as file:
@@ -180,6 +180,19 @@ def test_a_gap_in_the_wal_is_named_and_only_an_untouched_chain_is_taken(
     assert choice.backup is None
     assert after_newer[0] in reasons(choice)[shelf.newer.id]
     assert "dr backup now" in choice.missing
+
+
+def test_a_segment_that_the_server_could_not_read_is_a_gap(shelf: Shelf, choosing: Choosing) -> None:
+    segment = max(path for path in shelf.wal.iterdir() if len(path.name) == 24)
+    assert choosing.choose_backup(shelf.order()).backup == shelf.newer
+    beyond = segment.with_name(f"{int(segment.name, 16) + 1:024X}")
+    shutil.copy2(segment, beyond)
+    os.chown(segment, 0, 0)
+    os.chown(beyond, 999, 999)
+    segment.chmod(0o600)
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup is None
+    assert segment.name in reasons(choice)[shelf.newer.id]
 
 
 def test_backups_of_another_system_time_timeline_or_image_are_passed_over(
