@@ -1,20 +1,18 @@
 """The end of every run: the outcome, the rule that decided it, and the report."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal, cast
+from typing import Literal
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.reports import Reports
     from domain.incident import RecoveryRequest, RecoveryResult
     from domain.ledger import Loss
     from domain.objectives import objective_of
     from domain.order import Facts
     from domain.recovery import Proof
-    from domain.report import KeptAside, Report, ReportOrder, ReportWritten
+    from domain.report import KeptAside, Report, ReportWritten
     from domain.timeline import Timeline
 
 
@@ -60,12 +58,9 @@ class Closing:
         """Start with nothing measured."""
         self.evidence = Evidence()
 
-    async def close(self, ending: Ending) -> RecoveryResult:
-        """Write the report and return the result of the run."""
-        self.closing = True
-        draft = self.draft(ending)
-        written = await self._write(draft)
-        report = written.report if written else draft
+    def result(self, ending: Ending, draft: Report, written: ReportWritten) -> RecoveryResult:
+        """Return the result of the run, outcome first."""
+        report = written.report if written.paths else draft
         return RecoveryResult(
             outcome=ending.outcome,
             rule=ending.rule,
@@ -73,19 +68,7 @@ class Closing:
             rto_seconds=report.rto_seconds,
             downtime_seconds=report.downtime_seconds,
             loss=report.loss,
-            report=next((path for path in written.paths if path.endswith(".html")), "") if written else "",
-        )
-
-    async def _write(self, draft: Report) -> ReportWritten | None:
-        from workflows.runbook import Runbook  # noqa: PLC0415 - the two need each other
-
-        assert isinstance(self, Runbook)  # noqa: S101 - for the type checker
-        return await self.step(
-            "Write the report",
-            cast("Callable[[object, ReportOrder], ReportWritten]", Reports.ensure_report_written),
-            ReportOrder(draft=draft),
-            skipped=ReportWritten(report=draft, paths=(), sentence="no report was written"),
-            control=True,
+            report=next((path for path in written.paths if path.endswith(".html")), ""),
         )
 
     def draft(self, ending: Ending) -> Report:

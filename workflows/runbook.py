@@ -14,11 +14,12 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.people import People, TellOrder
+    from activities.reports import Reports
     from domain import names
     from domain.approval import Brief, Verb
     from domain.incident import RecoveryResult
     from domain.order import Facts, Order, Outcome, Token
-    from domain.report import Note
+    from domain.report import Note, ReportOrder, ReportWritten
     from domain.stack import GatePolicy, Kind
     from domain.timeline import StepRecord, ask_at_gate, ask_when_parked, current_details
     from workflows.closing import Closing, Ending
@@ -66,7 +67,16 @@ class Runbook(Desk, Closing):
             ending = await recover()
         except Ended as ended:
             ending = ended.ending
-        result = await self.close(ending)
+        self.closing = True
+        draft = self.draft(ending)
+        written = await self.step(
+            "Write the report",
+            cast("Callable[[Any, ReportOrder], ReportWritten]", Reports.ensure_report_written),
+            ReportOrder(draft=draft),
+            skipped=ReportWritten(report=draft, paths=(), sentence="no report was written"),
+            control=True,
+        )
+        result = self.result(ending, draft, written)
         self.ended = True
         self.show(f"ended: {result.outcome}")
         await workflow.wait_condition(workflow.all_handlers_finished)
