@@ -78,9 +78,7 @@ def _speaking(where: str) -> Iterator[None]:
             raise Refused(
                 f"Docker refused: {error.explanation}", where=where, code="docker-refused"
             ) from error
-        raise Unavailable(
-            f"Docker failed: {error.explanation}", where=where, code="docker-failed"
-        ) from error
+        raise Unavailable(f"Docker failed: {error.explanation}", where=where, code="docker-failed") from error
     except (DockerException, requests.RequestException) as error:
         raise Unavailable(
             "the Docker engine does not answer",
@@ -241,6 +239,10 @@ class Engine:
                 self._client.api.remove_container(name, force=force, v=False)
             except NotFound:
                 return
+            except APIError as error:
+                # Another attempt removes it at this moment.
+                if error.status_code != _CONFLICT or "already in progress" not in str(error):
+                    raise
 
     def set_restart(self, name: str, policy: str) -> None:
         """Set the restart policy."""
@@ -252,7 +254,10 @@ class Engine:
     ) -> str:
         """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
         with _speaking(name):
-            raw: bytes = self._client.api.logs(name, tail=tail, since=since, timestamps=timestamps)
+            try:
+                raw: bytes = self._client.api.logs(name, tail=tail, since=since, timestamps=timestamps)
+            except NotFound:
+                raise Unavailable("the container is gone", where=name, code="job-gone") from None
         return raw.decode(errors="replace")
 
     def run(
@@ -266,9 +271,9 @@ class Engine:
         """Run a program in a running container and wait for it; argv, never a shell line."""
         api = self._client.api
         with _speaking(f"{name}: {command[0]}"):
-            handle = api.exec_create(
-                name, list(command), user=user, environment=dict(environment or {})
-            )["Id"]
+            handle = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))[
+                "Id"
+            ]
             out, err = api.exec_start(handle, demux=True)
             code = api.exec_inspect(handle)["ExitCode"]
         return Executed(
@@ -303,9 +308,7 @@ class Engine:
             time.sleep(every_seconds)
             found = self.look(job.name)
             if found is None:
-                raise Unavailable(
-                    "the job's container was removed", where=job.name, code="job-gone"
-                )
+                raise Unavailable("the job's container was removed", where=job.name, code="job-gone")
             state = found
         return state, self.logs(job.name, tail=400), known
 
@@ -325,15 +328,11 @@ class Engine:
         found = self.volume(name)
         if found is None:
             with _speaking(name):
-                self._client.api.create_volume(
-                    name, driver="local", labels={LABEL_MADE_BY: "dr", **labels}
-                )
+                self._client.api.create_volume(name, driver="local", labels={LABEL_MADE_BY: "dr", **labels})
             found = self.volume(name)
         have = (found or {}).get("Labels") or {}
         if found is None or any(have.get(key) != value for key, value in labels.items()):
-            raise Refused(
-                f"a volume named {name} exists and is not this recovery's", code="name-taken"
-            )
+            raise Refused(f"a volume named {name} exists and is not this recovery's", code="name-taken")
         return found
 
     def volumes(self, *labels: str) -> list[Mapping[str, Any]]:
