@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,21 @@ class Records:
     def write(self, kind: str, recovery_id: str, values: dict[str, Any]) -> None:
         """Replace the record; it is on disk when this returns."""
         path = self._path(kind, recovery_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".tmp")
-        with fresh.open("w") as file:
-            json.dump(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        _draft(path, values).replace(path)
+        _sync(path.parent)
+
+    def write_once(self, kind: str, recovery_id: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Write the record unless there is one; return the one that stands, which is on disk."""
+        path = self._path(kind, recovery_id)
+        draft = _draft(path, values)
         try:
-            os.fsync(directory)
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return self.read(kind, recovery_id) or values
         finally:
-            os.close(directory)
+            draft.unlink()
+        _sync(path.parent)
+        return values
 
     def remove(self, kind: str, recovery_id: str) -> None:
         """Remove the record; one that is gone is fine."""
@@ -43,3 +47,22 @@ class Records:
 
     def _path(self, kind: str, recovery_id: str) -> Path:
         return self._state / kind / f"{recovery_id}.json"
+
+
+def _draft(path: Path, values: dict[str, Any]) -> Path:
+    """Write the values beside the record, under a name that no racing attempt has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{uuid.uuid4().hex}")
+    with draft.open("w") as file:
+        json.dump(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _sync(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

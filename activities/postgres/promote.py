@@ -52,6 +52,8 @@ class Promoting:
         if known is None:
             return self._promoted_before(order)
         record = self._records.read(KIND, order.recovery_id) or {}
+        if record.get("volume") != copy.volume:
+            record = {}  # that of an earlier attempt, whose copy was not good
         if known.exit_code != 0 or "timeline" not in record:
             record = self._promote(order)
         self._stop(copy.container)

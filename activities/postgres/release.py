@@ -41,14 +41,12 @@ class Releasing:
         volumes = self._volumes(order.release_of)
         record = self._records.read(KIND, order.release_of)
         if record is None:
-            if not volumes:
-                raise Refused("this recovery kept nothing", where=order.release_of, code="nothing-kept")
-            kept = (self._records.read(swap.KIND, order.release_of) or {}).get("kept_bytes", 0)
-            record = {"volumes": volumes, "bytes": kept}
+            record = {"volumes": volumes, "bytes": self._kept_bytes(order.release_of)}
         for name in volumes:
             self._may_remove(name, order.release_of)
         self._records.write(KIND, order.release_of, record)
-        self._remove_containers(order.release_of, keep=())
+        for job in self._containers(order.release_of):
+            self._engine.remove(job.id, force=True)
         for name in volumes:
             self._engine.remove_volume(name)
         names = tuple(record["volumes"])
@@ -83,11 +81,25 @@ class Releasing:
             sentence=f"Discarded {', '.join(volumes)}" if volumes else "There was nothing to discard",
         )
 
+    def _kept_bytes(self, recovery_id: str) -> int:
+        """Return what the swap measured; ``Refused`` before it: the volume holds the restored data then."""
+        swapped = self._records.read(swap.KIND, recovery_id)
+        if not self._keepers(recovery_id) or (swapped is not None and "kept_bytes" not in swapped):
+            raise Refused(
+                "this recovery kept nothing aside",
+                where=recovery_id,
+                hint="what a failed attempt left is discarded, not released",
+                code="nothing-kept",
+            )
+        return int((swapped or {}).get("kept_bytes", 0))
+
+    def _keepers(self, recovery_id: str) -> list[ContainerState]:
+        return [job for job in self._containers(recovery_id) if job.labels.get(LABEL_ROLE) == _KEEPER]
+
     def _kept(self, recovery_id: str) -> str:
         """Return the volume that the swap took or may have taken: it holds somebody's old data."""
         record = self._records.read(swap.KIND, recovery_id)
-        keepers = [job for job in self._containers(recovery_id) if job.labels.get(LABEL_ROLE) == _KEEPER]
-        return str(record["restored_volume"]) if record is not None and keepers else ""
+        return str(record["restored_volume"]) if record and self._keepers(recovery_id) else ""
 
     def _containers(self, recovery_id: str) -> list[ContainerState]:
         return self._engine.labelled(f"{LABEL_RECOVERY}={recovery_id}")
@@ -96,11 +108,6 @@ class Releasing:
         if not recovery_id:
             raise Refused("no recovery is named", code="nothing-kept")
         return sorted(str(found["Name"]) for found in self._engine.volumes(f"{LABEL_RECOVERY}={recovery_id}"))
-
-    def _remove_containers(self, recovery_id: str, keep: tuple[str, ...]) -> None:
-        for job in self._containers(recovery_id):
-            if job.name not in keep:
-                self._engine.remove(job.id, force=True)
 
     def _may_remove(self, volume: str, recovery_id: str, *, jobs_may_run: bool = False) -> None:
         """Refuse a volume that any other container names, or that any process has mounted.

@@ -39,7 +39,12 @@ class Swapping:
         """
         self._tokens.admit(order, order.target.stack)
         record = self._records.read(KIND, order.recovery_id)
-        if record is None or record["restored_volume"] != order.restored_volume:
+        if record is not None and record["restored_volume"] != order.restored_volume:
+            if "kept_bytes" in record:
+                raise _strange(order)
+            self._records.remove(KIND, order.recovery_id)  # an earlier attempt, which exchanged nothing
+            record = None
+        if record is None:
             record = self._prepare(order)
         if "kept_bytes" not in record:
             said = self._exchange(order, record)
@@ -83,8 +88,8 @@ class Swapping:
             "live_inode": said["live"],
             "restored_inode": said["restored"],
         }
-        self._records.write(KIND, order.recovery_id, record)
-        return record
+        # Once: a racing attempt that looked after the exchange would record it the wrong way round.
+        return self._records.write_once(KIND, order.recovery_id, record)
 
     def _ours(self, order: SwapOrder) -> bool:
         found = self._engine.volume(order.restored_volume) or {}

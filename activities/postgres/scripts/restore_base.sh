@@ -29,6 +29,7 @@ if ! wait "$copy"; then
     grep -q "No space left" "$errors" && exit 21
     exit 22
 fi
+rm -f "$marker"
 # Names and sizes of every file against the manifest; contents were verified when the backup was chosen.
 if [ -f "$data/backup_manifest" ]; then
     pg_verifybackup --skip-checksums --no-parse-wal "$data" || exit 22

@@ -49,4 +49,6 @@ fi
 for file in "$damaged"/*.crt "$damaged"/*.key "$damaged"/*.pem "$damaged"/*.crl; do
     carry "$(basename "$file")" "$file"
 done
+# What only the restore needed does not go into the live volume.
+rm -f "$data/dr.recovery" "$data"/*.dr-backup
 sync

@@ -238,10 +238,11 @@ class Scene:
     def promote(self, copy: Copy, last: LastWal) -> Promoted:
         return self.promoting.ensure_promoted(self.promote_order(copy, last))
 
+    def swap_order(self, volume: str) -> SwapOrder:
+        return SwapOrder(recovery_id=self.rid, target=self.target, restored_volume=volume)
+
     def swap(self, volume: str) -> Swapped:
-        return self.swapping.ensure_swapped_in(
-            SwapOrder(recovery_id=self.rid, target=self.target, restored_volume=volume)
-        )
+        return self.swapping.ensure_swapped_in(self.swap_order(volume))
 
     def serve(self, timeline: int = 2) -> Serving:
         return self.starting.ensure_serving(

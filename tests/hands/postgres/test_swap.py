@@ -200,10 +200,18 @@ def test_a_container_that_kept_the_directory_it_opened_is_seen_by_its_mounts(sce
     one.rename(aside)
     two.rename(one)
     aside.rename(two)
+    scene.swapping._keeper(scene.swap_order(copy.volume))
     with pytest.raises(Refused, match="has the directory of"):
         release(scene)
     scene.engine.remove(other.id, force=True)
     assert release(scene).volumes == (copy.volume,)
+
+
+def test_a_restored_volume_is_not_released_before_it_was_swapped_in(scene: Scene) -> None:
+    copy, _ = scene.to_promoted(answers=True)
+    with pytest.raises(Refused, match="nothing-kept"):
+        release(scene)
+    assert scene.engine.volume(copy.volume) is not None
 
 
 def test_a_failed_attempt_is_discarded_and_leaves_the_server_alone(scene: Scene) -> None:
