@@ -13,6 +13,7 @@ from domain.errors import Refused, Unavailable
 from domain.ledger import LossOrder, MarkerState, Store
 from tests.hands.ledger.conftest import (
     Lab,
+    acknowledged,
     more_in,
     order,
     running,
@@ -81,7 +82,7 @@ def test_the_copy_behind_a_socket_is_read_and_not_the_live_server(
         more_in(files, Store.POSTGRES)
     pid = lab.client.api.inspect_container(lab.name("postgres"))["State"]["Pid"]
     nobody = lab.target().model_copy(update={"project": f"{lab.project}-nobody"})
-    through = LossOrder(target=nobody, socket_dir=f"/proc/{pid}/root/var/run/postgresql")
+    through = LossOrder(target=nobody, socket_dir=f"/proc/{pid}/root/run/postgresql")
     found = ledger.measure_loss(through)
     assert found.loss.postgres.markers_lost == 0
     assert found.loss.postgres.markers_acknowledged == acknowledged(files, Store.POSTGRES)
