@@ -15,6 +15,7 @@ from domain.stack import Kind, Stack
 LIMIT_BYTES = 256 * 1024
 """No stack needs more; a larger text is a mistake or an attack on the parser."""
 
+_DEEPEST = 20
 _Path = tuple[str | int, ...]
 
 
@@ -28,7 +29,7 @@ def parse_stack(text: str, source: str) -> tuple[Stack, str]:
     if len(encoded) > LIMIT_BYTES:
         raise _refused(f"the file is larger than {LIMIT_BYTES // 1024} KiB", source, 1)
     try:
-        _refuse_aliases(text, source)
+        _refuse_traps(text, source)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: dict[_Path, int] = {}
         if node is not None:
@@ -57,9 +58,10 @@ def _line(mark: Any) -> int:  # noqa: ANN401 - yaml has two classes of marks, or
     return int(mark.line) + 1 if mark is not None else 1
 
 
-def _refuse_aliases(text: str, source: str) -> None:
-    # An alias can make a small text unfold into a huge one, and hides what a key really says.
+def _refuse_traps(text: str, source: str) -> None:
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        # An alias can make a small text unfold into a huge one, and hides what a key really says.
         if isinstance(event, yaml.AliasEvent):
             raise _refused(
                 f"the alias *{event.anchor} is not allowed",
@@ -67,6 +69,11 @@ def _refuse_aliases(text: str, source: str) -> None:
                 _line(event.start_mark),
                 "write the value out",
             )
+        # Deep nesting costs the parser the square of its depth: minutes for a text of 50 KiB.
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _refused(f"more than {_DEEPEST} levels", source, _line(event.start_mark))
 
 
 def _note_lines(node: yaml.Node, path: _Path, lines: dict[_Path, int], source: str) -> None:

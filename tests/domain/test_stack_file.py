@@ -79,11 +79,13 @@ def test_a_large_text_is_refused_before_it_is_read() -> None:
     assert "256 KiB" in refusal("#" * (LIMIT_BYTES + 1)).what
 
 
-@pytest.mark.parametrize(
-    "text", ["", "- a list\n", "a: [\n", "\t- x", "{" * 50_000, "at: 2026-13-40\n", "? [a]\n: b\n"]
-)
+@pytest.mark.parametrize("text", ["", "- a list\n", "a: [\n", "\t- x", "at: 2026-13-40\n", "? [a]\n: b\n"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     refusal(text)
+
+
+def test_a_text_of_nothing_but_brackets_is_refused_at_its_first_levels() -> None:
+    assert "more than 20 levels" in refusal("{" * 50_000).what
 
 
 def test_a_password_written_out_is_refused_and_not_repeated() -> None:
