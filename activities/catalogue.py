@@ -8,23 +8,36 @@ from pydantic import ValidationError
 
 from domain.backups import Backup, Level, PassedOver
 from domain.choice import newest_first
-from domain.errors import BackupUnusable
+from domain.errors import BackupUnusable, Refused
+from domain.wal import is_segment, parse_lsn
 
 BASE = Path("postgres") / "base"
 ENTRY = "dr.json"
 DATA = "data"
 _ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
+_SEGMENT_SIZES = {2**power for power in range(20, 31)}
+"""What ``initdb --wal-segsize`` accepts, in bytes."""
 
 
 def read_catalogue(shelf: Path) -> tuple[list[Backup], list[PassedOver]]:
     """Return the entries, newest first, and what is no usable entry with the reason.
 
-    What does not belong there is reported and left alone; symbolic links are not followed.
+    What does not belong there is reported and left alone; symbolic links are not followed. Raises
+    ``Refused`` when this process may not look at the shelf at all.
     """
     backups: list[Backup] = []
     strangers: list[PassedOver] = []
     base = shelf / BASE
-    for path in sorted(base.iterdir()) if base.is_dir() and not base.is_symlink() else ():
+    try:
+        paths = sorted(base.iterdir()) if base.is_dir() and not base.is_symlink() else []
+    except PermissionError as error:
+        raise Refused(
+            f"the shelf cannot be read: {error.strerror}",
+            where=str(base),
+            hint="the worker of the host needs to run as root, or the shelf to be given to it",
+            code="shelf-unusable",
+        ) from None
+    for path in paths:
         try:
             backups.append(_read(shelf, path))
         except BackupUnusable as error:
@@ -125,11 +138,30 @@ def _entry(path: Path) -> Backup:
     except OSError as error:
         raise _unusable(f"its entry {ENTRY} cannot be read: {error.strerror}") from None
     try:
-        return Backup.model_validate_json(text)
+        entry = Backup.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _unusable(f"its entry {ENTRY} is broken: {where} {first['msg']}".replace("  ", " ")) from None
+
+    if _implausible(entry):
+        raise _unusable(f"its entry {ENTRY} is broken: it names no real times or positions")
+    return entry
+
+
+def _implausible(entry: Backup) -> bool:
+    """Tell whether times lack their zone or positions are none; such an entry cannot be judged."""
+    try:
+        parse_lsn(entry.start_lsn)
+        parse_lsn(entry.stop_lsn)
+    except ValueError:
+        return True
+    return (
+        entry.started_at.tzinfo is None
+        or entry.ended_at.tzinfo is None
+        or not is_segment(entry.start_segment)
+        or entry.wal_segment_bytes not in _SEGMENT_SIZES
+    )
 
 
 def _unusable(what: str) -> BackupUnusable:

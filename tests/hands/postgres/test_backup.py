@@ -159,6 +159,10 @@ def test_a_damaged_entry_is_reported_and_never_raised(server: Server, backups: B
         (entry.read_text()[:100], "broken"),
         (json.dumps({**whole, "id": "other"}), "that of other"),
         (json.dumps({**whole, "surprise": 1}), "surprise"),
+        (json.dumps({**whole, "start_segment": "the first"}), "no real times or positions"),
+        (json.dumps({**whole, "stop_lsn": "0"}), "no real times or positions"),
+        (json.dumps({**whole, "wal_segment_bytes": 0}), "no real times or positions"),
+        (json.dumps({**whole, "ended_at": "2026-11-22T04:30:00"}), "no real times or positions"),
     ):
         entry.write_text(text)
         entries, strangers = read_catalogue(Path(server.target.shelf))
