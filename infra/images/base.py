@@ -14,7 +14,14 @@ from domain.errors import Refused, Unavailable
 from domain.names import LABEL_MADE_BY
 from infra.images.recipes import SUITE
 
-STRIPPED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log")
+STRIPPED = (
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "var/log",
+)
 
 
 def import_base(client: docker.DockerClient, reference: str, cache: Path) -> None:

@@ -61,7 +61,7 @@ def _go_environment(root: str) -> dict[str, str]:
         "GOPATH": f"{root}/path",
         "GOMODCACHE": f"{root}/modules",
         "GOCACHE": f"{root}/objects",
-        "GOTMPDIR": f"{root}/tmp",
+        "GOTMPDIR": f"{root}/tmp",  # noqa: S108 - inside a folder of our own
         "GOFLAGS": "-modcacherw",  # so that the cache can be removed without root's help
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",

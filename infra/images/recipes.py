@@ -36,8 +36,11 @@ class Recipe:
                 yield path.relative_to(self.context).as_posix(), path
 
 
-def _folder(name: str, **kwargs: str) -> Recipe:
-    return Recipe(name=name, dockerfile=HERE / name / "Dockerfile", context=HERE / name, **kwargs)
+def _folder(name: str, pulled: str | None = None, extra_input: str = "") -> Recipe:
+    folder = HERE / name
+    return Recipe(
+        name=name, dockerfile=folder / "Dockerfile", context=folder, pulled=pulled, extra_input=extra_input
+    )
 
 
 def _service(name: str, uid: int, pulled: str | None) -> Recipe:
@@ -54,7 +57,9 @@ def _service(name: str, uid: int, pulled: str | None) -> Recipe:
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name=BASE, dockerfile=HERE / "base", context=HERE / "base", base=None, pulled="debian:trixie-slim"),
+        Recipe(
+            name=BASE, dockerfile=HERE / "base", context=HERE / "base", base=None, pulled="debian:trixie-slim"
+        ),
         _folder("postgres", pulled="pgvector/pgvector:pg16"),
         _folder("redis", pulled="redis:7-alpine"),
         _folder("nginx", pulled="nginx:alpine"),

@@ -33,11 +33,20 @@ def show(line: str, fraction: float | None) -> None:
 
 def lab_of(state: Path, project: str, prefix: str, scale: str = "demo") -> Lab:
     """Return the lab that the options name."""
-    return Lab(LabSettings.model_validate({"state": state, "project": project, "prefix": prefix, "seed_scale": scale}))
+    return Lab(
+        LabSettings.model_validate(
+            {"state": state, "project": project, "prefix": prefix, "seed_scale": scale}
+        )
+    )
 
 
 @app.command()
-def up(state: State = Path(".dr"), project: Project = "dr-lab", prefix: Prefix = "nchat", scale: ScaleOption = "demo") -> None:
+def up(
+    state: State = Path(".dr"),
+    project: Project = "dr-lab",
+    prefix: Prefix = "nchat",
+    scale: ScaleOption = "demo",
+) -> None:
     """Make and start everything."""
     lab_of(state, project, prefix, scale).up(show)
 
@@ -78,7 +87,9 @@ def purge() -> None:
 
 
 @app.command()
-def traffic(state: State = Path(".dr"), project: Project = "dr-lab", rate: Annotated[float, typer.Option()] = 10.0) -> None:
+def traffic(
+    state: State = Path(".dr"), project: Project = "dr-lab", rate: Annotated[float, typer.Option()] = 10.0
+) -> None:
     """Keep users working until it is interrupted."""
     command = [sys.executable, "-m", "infra.lab.traffic", "--lab-state", str(state), "--project", project]
     raise typer.Exit(subprocess.call([*command, "--rate", str(rate)]))

@@ -20,6 +20,7 @@ from infra.lab.objects import put_seeded_objects
 from infra.lab.seed import SeedCache, copy_volume
 from infra.lab.settings import SERVICES, LabSettings, ensure_env, read_env
 
+Filters = dict[str, str | list[str] | bool]
 LABEL_LAB = "dr.lab"
 EVERYTHING_BUT_OBJECTS = tuple(name for name in SERVICES if name != "minio")
 # Passwords are set when a lab starts, so that the cached fixture holds none. psql reads them from the
@@ -61,7 +62,9 @@ class Lab:
         for name in EVERYTHING_BUT_OBJECTS:
             images.ensure(name)
         progress("starting the services", None)
-        compose(self.settings, "up", "--detach", "--wait", "--no-recreate", "postgres", "redis", "meilisearch")
+        compose(
+            self.settings, "up", "--detach", "--wait", "--no-recreate", "postgres", "redis", "meilisearch"
+        )
         self._set_passwords()
         compose(self.settings, "up", "--detach", "--wait", "--no-recreate", *EVERYTHING_BUT_OBJECTS)
         metadata.track(self.url("hasura"), self.environment()["HASURA_ADMIN_SECRET"])
@@ -73,9 +76,9 @@ class Lab:
         progress("the lab is up", 1.0)
 
     def down(self) -> list[str]:
-        """Remove this lab's containers, network, volumes and secrets, and nothing else; returns their names."""
+        """Remove this lab's containers, network, volumes and secrets, nothing else; returns their names."""
         gone: list[str] = []
-        mine = {"label": [f"{COMPOSE_PROJECT}={self.settings.project}", f"{LABEL_LAB}=true"]}
+        mine: Filters = {"label": [f"{COMPOSE_PROJECT}={self.settings.project}", f"{LABEL_LAB}=true"]}
         for container in self._client.containers.list(all=True, filters=mine):
             container.remove(force=True, v=True)
             gone.append(str(container.name))
@@ -105,7 +108,7 @@ class Lab:
     def status(self) -> dict[str, str]:
         """Return the state of each service: ``absent``, or what Docker says (``running (healthy)`` ...)."""
         found = dict.fromkeys(SERVICES, "absent")
-        labels = {"label": f"{COMPOSE_PROJECT}={self.settings.project}"}
+        labels: Filters = {"label": f"{COMPOSE_PROJECT}={self.settings.project}"}
         for container in self._client.containers.list(all=True, filters=labels):
             state = container.attrs["State"]
             health = state.get("Health", {}).get("Status")
@@ -153,7 +156,9 @@ class Lab:
         mine = [f"{COMPOSE_PROJECT}={self.settings.project}", f"{COMPOSE_SERVICE}={service}"]
         found = self._client.containers.list(all=True, filters={"label": mine})
         if not found:
-            raise Unavailable(f"the lab has no container {service}", where=self.settings.project, code="lab-absent")
+            raise Unavailable(
+                f"the lab has no container {service}", where=self.settings.project, code="lab-absent"
+            )
         return found[0]
 
     def volume(self, service: str) -> str:
@@ -183,7 +188,9 @@ class Lab:
         account = {"LAB_USER_PASSWORD": self.environment()["LAB_USER_PASSWORD"]}
         done = self.container("postgres").exec_run(["sh", "-c", PASSWORDS], environment=account)
         if done.exit_code != 0:
-            raise Unavailable("the lab's passwords could not be set", where=done.output.decode()[-300:], code="lab-failed")
+            raise Unavailable(
+                "the lab's passwords could not be set", where=done.output.decode()[-300:], code="lab-failed"
+            )
 
 
 def wait_for(url: str, seconds: float = 30) -> None:

@@ -11,14 +11,23 @@ from domain.errors import Unavailable
 from infra.lab.seed import SCHEMA
 
 READABLE = (
-    "nchat_users", "nchat_channels", "nchat_channel_members", "nchat_messages", "nchat_threads", "nchat_reactions",
+    "nchat_users",
+    "nchat_channels",
+    "nchat_channel_members",
+    "nchat_messages",
+    "nchat_threads",
+    "nchat_reactions",
     "nchat_attachments",
 )
 
 
 def tables() -> list[str]:
     """Return the application's tables, in the order in which the schema makes them."""
-    return [name for path in sorted(SCHEMA.glob("*.sql")) for name in re.findall(r"^CREATE TABLE (nchat_\w+)", path.read_text(), re.MULTILINE)]
+    return [
+        name
+        for path in sorted(SCHEMA.glob("*.sql"))
+        for name in re.findall(r"^CREATE TABLE (nchat_\w+)", path.read_text(), re.MULTILINE)
+    ]
 
 
 def track(url: str, secret: str) -> None:

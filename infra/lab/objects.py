@@ -21,9 +21,13 @@ def put_seeded_objects(store: Minio, dsn: str, progress: Progress) -> int:
             store.make_bucket(bucket)
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(
-            "SELECT id::text, file_path, size_bytes FROM nchat_attachments WHERE file_path LIKE 'uploads/seed/%'"
+            "SELECT id::text, file_path, size_bytes FROM nchat_attachments"
+            " WHERE file_path LIKE 'uploads/seed/%'"
         ).fetchall()
-    there = {f"uploads/{found.object_name}" for found in store.list_objects("uploads", prefix="seed/", recursive=True)}
+    there = {
+        f"uploads/{found.object_name}"
+        for found in store.list_objects("uploads", prefix="seed/", recursive=True)
+    }
     missing = [row for row in rows if row[1] not in there]
     progress(f"storing {len(missing)} objects", None)
     with ThreadPoolExecutor(max_workers=4) as threads:

@@ -1,4 +1,4 @@
-"""The fixture: made once by the servers themselves, kept as volumes of cleanly stopped servers, copied into labs."""
+"""The fixture: made once by the servers themselves, kept as volumes, copied into labs."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import httpx
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from domain.errors import Unavailable
 from domain.names import LABEL_MADE_BY
 from infra.images.build import Images, Progress
+from infra.lab.documents import DOCUMENTS
 from infra.lab.settings import Scale
 
 SCHEMA = Path(__file__).parent / "schema"
 LABEL_CACHE, LABEL_PART = "dr.cache", "dr.seed."
 COUNTS: dict[Scale, dict[str, int]] = {
     "small": {
-        "users": 200, "channels": 20, "messages": 2_000, "files": 40, "notifications": 1_000, "audit_logs": 1_500,
+        "users": 200,
+        "channels": 20,
+        "messages": 2_000,
+        "files": 40,
+        "notifications": 1_000,
+        "audit_logs": 1_500,
     },
     "demo": {
-        "users": 2_000, "channels": 200, "messages": 100_000, "files": 300, "notifications": 260_000,
-        "audit_logs": 560_000,
+        "users": 2_000,
+        "channels": 200,
+        "messages": 100_000,
+        "files": 300,
+        "notifications": 200_000,
+        "audit_logs": 320_000,
     },
 }
 # A seed that is lost in a crash is made again, so speed goes before safety here and only here.
 FAST = {
-    "fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "8GB",
-    "maintenance_work_mem": "256MB", "work_mem": "64MB", "autovacuum": "off", "shared_buffers": "512MB",
-}
-LIVE = "coalesce(m.is_deleted, false) = false"
-DOCUMENTS = {
-    "messages": "SELECT json_build_object('id', m.id, 'content', m.content, 'author_id', m.user_id, 'author_name',"
-    " u.display_name, 'channel_id', m.channel_id, 'channel_name', c.name, 'thread_id', m.thread_id, 'created_at',"
-    " m.created_at, 'updated_at', m.updated_at, 'has_link', false, 'has_file', false, 'has_image', false,"
-    " 'is_pinned', coalesce(m.is_pinned, false), 'is_starred', false) FROM nchat_messages m"
-    f" JOIN nchat_channels c ON c.id = m.channel_id LEFT JOIN nchat_users u ON u.id = m.user_id WHERE {LIVE}",
-    "users": "SELECT json_build_object('id', id, 'display_name', display_name, 'username', username, 'email', email,"
-    " 'is_active', status = 'active', 'created_at', created_at) FROM nchat_users WHERE deleted_at IS NULL",
-    "channels": "SELECT json_build_object('id', id, 'name', name, 'description', description, 'topic', topic,"
-    " 'is_private', type = 'private', 'is_archived', coalesce(is_archived, false), 'created_by', created_by,"
-    " 'created_at', created_at) FROM nchat_channels",
-    "files": "SELECT json_build_object('id', id, 'name', filename, 'original_name', original_filename, 'uploader_id',"
-    " user_id, 'message_id', message_id, 'mime_type', mime_type, 'file_type', type, 'size', size_bytes, 'url', url,"
-    " 'created_at', created_at) FROM nchat_attachments",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "8GB",
+    "maintenance_work_mem": "256MB",
+    "work_mem": "64MB",
+    "autovacuum": "off",
+    "shared_buffers": "512MB",
 }
 BATCH = 5_000
 
@@ -119,21 +120,38 @@ class SeedCache:
         # The marker comes last: volumes without it are not used.
         parts = {LABEL_PART + part: name for part, name in names.items()}
         self._client.volumes.create(marker, labels={**labels, **parts})
+        self._remove_older(scale, {marker, *names.values()})
         return names
+
+    def _remove_older(self, scale: Scale, kept: set[str]) -> None:
+        for volume in self._client.volumes.list(filters={"label": f"{LABEL_CACHE}=seed"}):
+            if str(volume.name).startswith(f"dr-seed-{scale}-") and volume.name not in kept:
+                with suppress(APIError):  # somebody copies it at this moment
+                    volume.remove()
 
     def _start_database(self, volume: str) -> Container:
         command = ["postgres", *(word for key, value in FAST.items() for word in ("-c", f"{key}={value}"))]
         container = self._client.containers.run(
             self._images.ensure("postgres"),
             command,
-            environment={"POSTGRES_PASSWORD": secrets.token_hex(16), "POSTGRES_DB": "nchat", "PGDATA": "/var/lib/postgresql/data"},
-            volumes={volume: {"bind": "/var/lib/postgresql/data"}, str(SCHEMA): {"bind": "/schema", "mode": "ro"}},
+            environment={
+                "POSTGRES_PASSWORD": secrets.token_hex(16),
+                "POSTGRES_DB": "nchat",
+                "PGDATA": "/var/lib/postgresql/data",
+            },
+            volumes={
+                volume: {"bind": "/var/lib/postgresql/data"},
+                str(SCHEMA): {"bind": "/schema", "mode": "ro"},
+            },
             network_mode="none",
             shm_size="1g",
             labels={LABEL_MADE_BY: "dr"},
             detach=True,
         )
-        _wait(lambda: container.exec_run(["pg_isready", "-h", "127.0.0.1"]).exit_code == 0, "the seed's database")
+        _wait(
+            lambda: container.exec_run(["pg_isready", "-h", "127.0.0.1"]).exit_code == 0,
+            "the seed's database",
+        )
         return container
 
     def _load(self, database: Container, scale: Scale) -> None:
@@ -141,20 +159,37 @@ class SeedCache:
         files = sorted(SCHEMA.glob("*.sql"))
         for number, file in enumerate(files):
             self._progress(f"seeding {scale}: {file.stem[3:].replace('_', ' ')}", number / (len(files) + 1))
-            command = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "nchat", "-f", f"/schema/{file.name}"]
+            command = [
+                "psql",
+                "-qX",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "postgres",
+                "-d",
+                "nchat",
+                "-f",
+                f"/schema/{file.name}",
+            ]
             done = database.exec_run(command, environment={"PGOPTIONS": options})
             if done.exit_code != 0:
                 raise Unavailable(
-                    f"seeding failed in {file.name}", where=done.output.decode()[-500:], code="seed-failed"
+                    f"seeding failed in {file.name}",
+                    where=cast("bytes", done.output).decode()[-500:],
+                    code="seed-failed",
                 )
 
     def _start_search(self, volume: str) -> tuple[Container, str]:
         key = secrets.token_hex(16)
         container = self._client.containers.run(
             self._images.ensure("meilisearch"),
-            environment={"MEILI_MASTER_KEY": key, "MEILI_DB_PATH": "/meili_data", "MEILI_NO_ANALYTICS": "true"},
+            environment={
+                "MEILI_MASTER_KEY": key,
+                "MEILI_DB_PATH": "/meili_data",
+                "MEILI_NO_ANALYTICS": "true",
+            },
             volumes={volume: {"bind": "/meili_data"}},
-            ports={"7700/tcp": ("127.0.0.1", None)},
+            ports={"7700/tcp": ("127.0.0.1", 0)},
             labels={LABEL_MADE_BY: "dr"},
             detach=True,
         )
@@ -162,7 +197,7 @@ class SeedCache:
 
     def _index(self, database: Container, search: Container, key: str) -> None:
         search.reload()
-        port = search.ports["7700/tcp"][0]["HostPort"]
+        port = search.attrs["NetworkSettings"]["Ports"]["7700/tcp"][0]["HostPort"]
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
             _wait(lambda: _answers(client), "the seed's search")
@@ -193,9 +228,11 @@ def _send(client: httpx.Client, index: str, batch: list[str]) -> int:
 
 
 def _rows(database: Container, query: str) -> Iterator[str]:
-    stream = database.exec_run(["psql", "-AtX", "-U", "postgres", "-d", "nchat", "-c", query], stream=True).output
+    stream = database.exec_run(
+        ["psql", "-AtX", "-U", "postgres", "-d", "nchat", "-c", query], stream=True
+    ).output
     rest = b""
-    for chunk in stream:
+    for chunk in cast("Iterator[bytes]", stream):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from (line.decode() for line in lines if line)
     if rest:
@@ -221,7 +258,11 @@ def _stop_cleanly(container: Container) -> None:
     container.stop(timeout=120)
     container.reload()
     if container.attrs["State"]["ExitCode"] != 0:
-        raise Unavailable("a server of the seed did not stop cleanly", where=container.logs(tail=5).decode(), code="seed-failed")
+        raise Unavailable(
+            "a server of the seed did not stop cleanly",
+            where=container.logs(tail=5).decode(),
+            code="seed-failed",
+        )
 
 
 @contextmanager
@@ -246,7 +287,9 @@ def copy_volume(client: docker.DockerClient, image: str, source: str, target: st
     try:
         code = container.wait()["StatusCode"]
         if code not in (0, 3):
-            raise Unavailable("the seed could not be copied", where=container.logs().decode()[-300:], code="seed-failed")
+            raise Unavailable(
+                "the seed could not be copied", where=container.logs().decode()[-300:], code="seed-failed"
+            )
     finally:
         container.remove(force=True)
     return bool(code == 0)

@@ -94,22 +94,29 @@ SELECT key, pg_temp.key('message', n), pg_temp.key('user', 1 + n % pg_temp.setti
        'uploads/seed/' || key, '/functions/files/' || key, 'document', 'application/octet-stream', 1024 + (n % 8) * 512, true
 FROM (SELECT n, pg_temp.key('file', n) AS key FROM generate_series(1, pg_temp.setting('files')) AS n) AS made;
 
+BEGIN;
+TRUNCATE nchat_notifications;
 INSERT INTO nchat_notifications (user_id, type, channel_id, message_id, actor_id, title, body, data, created_at)
 SELECT pg_temp.key('user', 1 + n % pg_temp.setting('users')), 'message',
        pg_temp.key('channel', 1 + n % pg_temp.setting('channels')), pg_temp.key('message', 1 + n % pg_temp.setting('messages')),
        pg_temp.key('user', 1 + (n * 7) % pg_temp.setting('users')), 'New message ' || n, s.text,
        jsonb_build_object('n', n, 'preview', s.text), now() - n * interval '20 seconds'
 FROM generate_series(1, pg_temp.setting('notifications')) AS n JOIN sentences s ON s.k = n % 4096;
+COMMIT;
+-- With wal_level=minimal, rows of a table that is emptied in the same transaction are not logged.
+BEGIN;
+TRUNCATE nchat_audit_logs;
 INSERT INTO nchat_audit_logs (user_id, action, entity_type, entity_id, channel_id, old_values, new_values, ip_address, user_agent, request_id, created_at)
 SELECT pg_temp.key('user', 1 + n % pg_temp.setting('users')), 'update', 'message', pg_temp.key('message', 1 + n % pg_temp.setting('messages')),
        pg_temp.key('channel', 1 + n % pg_temp.setting('channels')),
-       jsonb_build_object('content', concat_ws('. ', s.text, t.text, s.text, t.text), 'revision', n, 'channel', n % 40),
-       jsonb_build_object('content', concat_ws('. ', t.text, s.text, t.text, s.text, t.text), 'revision', n + 1, 'channel', n % 40),
+       jsonb_build_object('content', concat_ws('. ', s.text, t.text, s.text, t.text, s.text, t.text, s.text, t.text), 'revision', n, 'channel', n % 40),
+       jsonb_build_object('content', concat_ws('. ', t.text, s.text, t.text, s.text, t.text, s.text, t.text, s.text, t.text), 'revision', n + 1, 'channel', n % 40),
        ('10.' || n % 250 || '.' || n % 240 || '.7')::inet,
        'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 chat/' || n % 20,
        substr(md5('request' || n), 1, 32), now() - n * interval '11 seconds'
 FROM generate_series(1, pg_temp.setting('audit_logs')) AS n
 JOIN sentences s ON s.k = n % 4096 JOIN sentences t ON t.k = (n::bigint * 5) % 4096;
+COMMIT;
 
 -- The vector is what the trigger would fill in, were it there already.
 INSERT INTO nchat_search_index (entity_type, entity_id, channel_id, user_id, content, content_tsv)

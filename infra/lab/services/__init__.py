@@ -1,1 +1,1 @@
-"""Stand-ins for the programs that no package brings: they speak the documented part of the real interfaces."""
+"""Stand-ins for the programs that no package brings, with the documented part of the real interfaces."""

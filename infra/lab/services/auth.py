@@ -17,12 +17,19 @@ from aiohttp import web
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.common import LOG, Tokens, answer, database, die, serve, setting
+from .common import LOG, Tokens, answer, database, die, serve, setting
 
 VERSION = "0.36.0-lab"
 TRACKED = (
-    "provider_requests", "refresh_token_types", "refresh_tokens", "roles", "user_providers", "user_roles", "users",
-    "providers", "user_security_keys",
+    "provider_requests",
+    "refresh_token_types",
+    "refresh_tokens",
+    "roles",
+    "user_providers",
+    "user_roles",
+    "users",
+    "providers",
+    "user_security_keys",
 )
 REFRESH_LIFETIME = timedelta(days=30)
 POOL = web.AppKey("pool", AsyncConnectionPool)
@@ -43,7 +50,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     return {}
 
 
-@web.middleware
+@web.middleware  # type: ignore[untyped-decorator]  # aiohttp is installed in the image alone
 async def errors(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own type
     """Answer 500 for whatever the database does not let us do."""
     try:
@@ -62,8 +69,10 @@ async def sign_in(request: web.Request) -> web.Response:
         return refused("invalid-request", "The request payload is incorrect", 400)
     user = await account(request, "email = %s::auth.email", email)
     stored = str(user["password_hash"] or "") if user else ""
-    if not user or not stored or not await asyncio.to_thread(
-        bcrypt.checkpw, password.encode(), stored.encode()
+    if (
+        not user
+        or not stored
+        or not await asyncio.to_thread(bcrypt.checkpw, password.encode(), stored.encode())
     ):
         return refused("invalid-email-password", "Incorrect email or password", 401)
     if user["disabled"]:
@@ -99,7 +108,8 @@ async def account(request: web.Request, condition: str, value: object) -> dict[s
             f" FROM auth.users u WHERE {condition}",
             (value,),
         )
-        return await cursor.fetchone()
+        found: dict[str, Any] | None = await cursor.fetchone()
+    return found
 
 
 def digest(token: str) -> str:
@@ -113,8 +123,8 @@ async def open_session(request: web.Request, user: dict[str, Any]) -> dict[str, 
     async with request.app[POOL].connection() as connection, connection.transaction():
         row = await (
             await connection.execute(
-                "INSERT INTO auth.refresh_tokens (expires_at, user_id, refresh_token_hash) VALUES (%s, %s, %s)"
-                " RETURNING id",
+                "INSERT INTO auth.refresh_tokens (expires_at, user_id, refresh_token_hash)"
+                " VALUES (%s, %s, %s) RETURNING id",
                 (datetime.now(UTC) + REFRESH_LIFETIME, user["id"], digest(token)),
             )
         ).fetchone()
@@ -132,11 +142,19 @@ async def open_session(request: web.Request, user: dict[str, Any]) -> dict[str, 
 def public(user: dict[str, Any]) -> dict[str, Any]:
     """Return an account as clients see it."""
     return {
-        "id": user["id"], "createdAt": user["created_at"], "displayName": user["display_name"],
-        "avatarUrl": user["avatar_url"], "locale": user["locale"], "email": user["email"],
-        "isAnonymous": user["is_anonymous"], "defaultRole": user["default_role"], "metadata": user["metadata"] or {},
-        "emailVerified": user["email_verified"], "phoneNumber": user["phone_number"],
-        "phoneNumberVerified": user["phone_number_verified"], "roles": user["roles"],
+        "id": user["id"],
+        "createdAt": user["created_at"],
+        "displayName": user["display_name"],
+        "avatarUrl": user["avatar_url"],
+        "locale": user["locale"],
+        "email": user["email"],
+        "isAnonymous": user["is_anonymous"],
+        "defaultRole": user["default_role"],
+        "metadata": user["metadata"] or {},
+        "emailVerified": user["email_verified"],
+        "phoneNumber": user["phone_number"],
+        "phoneNumberVerified": user["phone_number_verified"],
+        "roles": user["roles"],
     }
 
 
@@ -176,12 +194,14 @@ async def keys(_request: web.Request) -> web.Response:
 
 
 async def start(app: web.Application) -> None:
-    """Migrate, track the tables through Hasura, insert the default roles; ends the program when that fails."""
+    """Migrate, track the tables through Hasura, insert the default roles; a failure ends the program."""
     try:
         async with await psycopg.AsyncConnection.connect(
             setting("HASURA_GRAPHQL_DATABASE_URL"), connect_timeout=2, autocommit=True
         ) as connection:
-            dirty = await (await connection.execute("SELECT bool_or(dirty) FROM auth.schema_migrations")).fetchone()
+            dirty = await (
+                await connection.execute("SELECT bool_or(dirty) FROM auth.schema_migrations")
+            ).fetchone()
             if dirty and dirty[0]:
                 die("failed to apply migrations: Dirty database version. Fix and force version.")
             await track_tables()
@@ -202,7 +222,10 @@ async def track_tables() -> None:
     headers = {"X-Hasura-Admin-Secret": setting("HASURA_GRAPHQL_ADMIN_SECRET")}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), headers=headers) as session:
         for name in TRACKED:
-            call = {"type": "pg_track_table", "args": {"source": "default", "table": {"schema": "auth", "name": name}}}
+            call = {
+                "type": "pg_track_table",
+                "args": {"source": "default", "table": {"schema": "auth", "name": name}},
+            }
             async with session.post(url, json=call) as said:
                 if said.status >= 400 and (await said.json()).get("code") != "already-tracked":  # noqa: PLR2004 - HTTP
                     die(f"failed to apply hasura metadata: {await said.text()}")

@@ -36,7 +36,7 @@ def setting(name: str, default: str | None = None) -> str:
 
 
 def database() -> AsyncConnectionPool:
-    """Return a closed pool: connections are checked before use, and nobody waits longer than three seconds."""
+    """Return a closed pool: connections are checked before use, nobody waits longer than three seconds."""
     return AsyncConnectionPool(
         setting("HASURA_GRAPHQL_DATABASE_URL", os.environ.get("DATABASE_URL")),
         min_size=1,
@@ -80,8 +80,14 @@ class Tokens:
         """Return a signed token for an account."""
         now = int(time.time())
         claims = {"x-hasura-user-id": user, "x-hasura-default-role": default, "x-hasura-allowed-roles": roles}
-        body = {"sub": user, "iat": now, "exp": now + self.lifetime_seconds, "iss": "hasura-auth", CLAIMS: claims}
-        return jwt.encode(body, self._key, algorithm=self._algorithm)
+        body = {
+            "sub": user,
+            "iat": now,
+            "exp": now + self.lifetime_seconds,
+            "iss": "hasura-auth",
+            CLAIMS: claims,
+        }
+        return str(jwt.encode(body, self._key, algorithm=self._algorithm))
 
     def claims(self, header: str) -> dict[str, Any] | None:
         """Return the claims of an Authorization header, or None when it is not good."""

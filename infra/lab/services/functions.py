@@ -20,8 +20,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from services.common import LOG, Tokens, answer, database, serve, setting
-from services.objects import ObjectStore, ObjectStoreError
+from .common import LOG, Tokens, answer, database, serve, setting
+from .objects import ObjectStore, ObjectStoreError
 
 PORT = 3008
 MESSAGES_A_MINUTE = 6000
@@ -64,7 +64,7 @@ def identifier(value: object) -> uuid.UUID:
 
 
 async def send_message(request: web.Request) -> web.Response:
-    """Count against the limit and queue in Redis, insert into PostgreSQL, hand to search; then acknowledge."""
+    """Count and queue in Redis, insert into PostgreSQL, hand to search; then acknowledge."""
     user, body = caller(request), await body_of(request)
     channel, content = identifier(body.get("channel_id")), str(body.get("content", ""))
     client, job = request.app[REDIS], str(uuid.uuid4())
@@ -72,7 +72,9 @@ async def send_message(request: web.Request) -> web.Response:
     try:
         async with client.pipeline(transaction=True) as together:
             together.incr(minute).expire(minute, 120)
-            together.hset(f"{QUEUE}:{job}", mapping={"name": "message", "channel": str(channel), "user": user})
+            together.hset(
+                f"{QUEUE}:{job}", mapping={"name": "message", "channel": str(channel), "user": user}
+            )
             together.lpush(f"{QUEUE}:wait", job)
             count = (await together.execute())[0]
     except (RedisError, OSError):
@@ -92,7 +94,9 @@ async def send_message(request: web.Request) -> web.Response:
     return answer(stored)
 
 
-async def insert_message(pool: AsyncConnectionPool, channel: uuid.UUID, user: str, content: str) -> dict[str, Any]:
+async def insert_message(
+    pool: AsyncConnectionPool, channel: uuid.UUID, user: str, content: str
+) -> dict[str, Any]:
     """Insert one message and return what is acknowledged."""
     async with pool.connection() as connection:
         row = await (
@@ -131,7 +135,7 @@ async def add_documents(documents: list[dict[str, Any]]) -> bool:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(url, json=documents, headers=headers) as said,
         ):
-            return said.status == 202  # noqa: PLR2004 - HTTP
+            return bool(said.status == 202)  # noqa: PLR2004 - HTTP
     except (aiohttp.ClientError, TimeoutError):
         return False
 
@@ -177,11 +181,20 @@ async def upload(request: web.Request) -> web.Response:
     try:
         async with request.app[POOL].connection() as connection:
             await connection.execute(
-                "INSERT INTO nchat_attachments (id, message_id, user_id, filename, original_filename, file_path, url,"
-                " type, mime_type, size_bytes, is_processed)"
+                "INSERT INTO nchat_attachments (id, message_id, user_id, filename, original_filename,"
+                " file_path, url, type, mime_type, size_bytes, is_processed)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, 'other', %s, %s, true)",
-                (key, identifier(message) if message else None, user, name, name, path, f"/functions/files/{key}",
-                 request.content_type[:100], len(content)),
+                (
+                    key,
+                    identifier(message) if message else None,
+                    user,
+                    name,
+                    name,
+                    path,
+                    f"/functions/files/{key}",
+                    request.content_type[:100],
+                    len(content),
+                ),
             )
     except (psycopg.Error, PoolTimeout):
         return unavailable("database")

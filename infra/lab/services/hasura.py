@@ -12,13 +12,16 @@ from aiohttp import web
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.common import LOG, Tokens, answer, database, die, serve, setting
-from services.hasura_metadata import Metadata, MetadataError
-from services.hasura_query import QueryError, read, statement
+from .common import LOG, Tokens, answer, database, die, serve, setting
+from .hasura_metadata import Metadata, MetadataError
+from .hasura_query import QueryError, read, statement
 
 VERSION = "v2.44.0-lab"
 CHANGING = {
-    "replace_metadata", "pg_track_table", "pg_untrack_table", "pg_create_select_permission",
+    "replace_metadata",
+    "pg_track_table",
+    "pg_untrack_table",
+    "pg_create_select_permission",
 }
 POOL = web.AppKey("pool", AsyncConnectionPool)
 METADATA = web.AppKey("metadata", Metadata)
@@ -82,34 +85,36 @@ async def metadata(request: web.Request) -> web.Response:
         return error("connection error", code="postgres-error", status=500)
 
 
-async def one_call(kept: Metadata, call: dict[str, Any]) -> Any:  # noqa: ANN401, PLR0911 - one answer a call
+async def one_call(kept: Metadata, call: dict[str, Any]) -> Any:  # noqa: ANN401 - one answer a call
     """Carry out one call and return its answer."""
-    kind, arguments = str(call["type"]), call.get("args") or {}
+    kind, arguments = str(call["type"]), call.get("args") or {}  # a list for the bulk calls
     if kind in {"bulk", "bulk_keep_going"}:
-        answers = []
-        for one in arguments:
-            try:
-                answers.append(await one_call(kept, one))
-            except MetadataError as problem:
-                if kind == "bulk":
-                    raise
-                answers.append({"code": problem.code, "error": str(problem), "path": "$.args"})
-        return answers
+        return await many_calls(kept, list(arguments), go_on=kind == "bulk_keep_going")
     if kind == "export_metadata":
-        if call.get("version") == 2:  # noqa: PLR2004 - version of the call
-            return {"resource_version": kept.version, "metadata": kept.document}
-        return kept.document
-    if kind == "get_inconsistent_metadata":
-        found = kept.inconsistent()
-        return {"is_consistent": not found, "inconsistent_objects": found}
-    if kind == "reload_metadata":
-        await kept.reload()
+        newer = call.get("version") == 2  # noqa: PLR2004 - version of the call
+        return {"resource_version": kept.version, "metadata": kept.document} if newer else kept.document
+    if kind in {"get_inconsistent_metadata", "reload_metadata"}:
+        if kind == "reload_metadata":
+            await kept.reload()
         found = kept.inconsistent()
         return {"message": "success", "is_consistent": not found, "inconsistent_objects": found}
-    if kind in CHANGING:
-        await kept.change(kind, arguments)
-        return {"message": "success"}
-    raise MetadataError("parse-failed", f"unknown metadata type {kind}")
+    if kind not in CHANGING:
+        raise MetadataError("parse-failed", f"unknown metadata type {kind}")
+    await kept.change(kind, arguments)
+    return {"message": "success"}
+
+
+async def many_calls(kept: Metadata, calls: list[dict[str, Any]], *, go_on: bool) -> list[Any]:
+    """Carry out calls in their order; ``go_on`` puts an error into the answers instead of stopping at it."""
+    answers = []
+    for one in calls:
+        try:
+            answers.append(await one_call(kept, one))
+        except MetadataError as problem:
+            if not go_on:
+                raise
+            answers.append({"code": problem.code, "error": str(problem), "path": "$.args"})
+    return answers
 
 
 async def graphql(request: web.Request) -> web.Response:
@@ -125,13 +130,18 @@ async def graphql(request: web.Request) -> web.Response:
         return failed(QueryError("the request is not a graphql query", code="parse-failed"))
     except QueryError as problem:
         return failed(problem)
-    except psycopg.DataError as problem:
-        return failed(QueryError(str(problem).splitlines()[0], code="data-exception"))
-    except (psycopg.OperationalError, PoolTimeout):
-        return failed(QueryError("connection error", code="postgres-error"))
-    except psycopg.Error as problem:
-        LOG.warning("query failed: %s", problem)
-        return failed(QueryError("database query error", code="unexpected"))
+    except (psycopg.Error, PoolTimeout) as problem:
+        return failed(explained(problem))
+
+
+def explained(problem: Exception) -> QueryError:
+    """Return what Hasura says about an error of the database."""
+    if isinstance(problem, psycopg.DataError):
+        return QueryError(str(problem).splitlines()[0], code="data-exception")
+    if isinstance(problem, psycopg.OperationalError | PoolTimeout):
+        return QueryError("connection error", code="postgres-error")
+    LOG.warning("query failed: %s", problem)
+    return QueryError("database query error", code="unexpected")
 
 
 def failed(problem: QueryError) -> web.Response:
@@ -140,7 +150,9 @@ def failed(problem: QueryError) -> web.Response:
     return answer({"errors": [{"message": str(problem), "extensions": extensions}]})
 
 
-async def run(app: web.Application, role: str, claims: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+async def run(
+    app: web.Application, role: str, claims: dict[str, Any], call: dict[str, Any]
+) -> dict[str, Any]:
     """Run every root field of a query in one transaction, under the role's session variables."""
     data: dict[str, Any] = {}
     tables = app[METADATA].fields(role)

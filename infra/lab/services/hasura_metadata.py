@@ -12,18 +12,22 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 CATALOG = """
 CREATE SCHEMA IF NOT EXISTS hdb_catalog;
 CREATE TABLE IF NOT EXISTS hdb_catalog.hdb_version (
-    hasura_uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(), version text NOT NULL, upgraded_on timestamptz NOT NULL,
+    hasura_uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(), version text NOT NULL,
+    upgraded_on timestamptz NOT NULL,
     cli_state jsonb NOT NULL DEFAULT '{}', console_state jsonb NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS hdb_catalog.hdb_metadata (
     id integer PRIMARY KEY, metadata json NOT NULL, resource_version integer NOT NULL DEFAULT 1 UNIQUE);
 CREATE TABLE IF NOT EXISTS hdb_catalog.event_log (
     id text PRIMARY KEY DEFAULT gen_random_uuid(), schema_name text NOT NULL, table_name text NOT NULL,
     trigger_name text NOT NULL, payload jsonb NOT NULL, delivered boolean NOT NULL DEFAULT false,
-    error boolean NOT NULL DEFAULT false, tries integer NOT NULL DEFAULT 0, created_at timestamp DEFAULT now(),
+    error boolean NOT NULL DEFAULT false, tries integer NOT NULL DEFAULT 0,
+    created_at timestamp DEFAULT now(),
     locked timestamptz, next_retry_at timestamp, archived boolean NOT NULL DEFAULT false);
 CREATE TABLE IF NOT EXISTS hdb_catalog.hdb_cron_events (
-    id text PRIMARY KEY DEFAULT gen_random_uuid(), trigger_name text NOT NULL, scheduled_time timestamptz NOT NULL,
-    status text NOT NULL DEFAULT 'scheduled', tries integer NOT NULL DEFAULT 0, created_at timestamptz DEFAULT now(),
+    id text PRIMARY KEY DEFAULT gen_random_uuid(), trigger_name text NOT NULL,
+    scheduled_time timestamptz NOT NULL,
+    status text NOT NULL DEFAULT 'scheduled', tries integer NOT NULL DEFAULT 0,
+    created_at timestamptz DEFAULT now(),
     next_retry_at timestamptz);
 CREATE TABLE IF NOT EXISTS hdb_catalog.hdb_action_log (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), action_name text, input_payload jsonb NOT NULL,
@@ -66,7 +70,7 @@ def table_of(arguments: dict[str, Any]) -> tuple[str, str]:
         return "public", table
     if isinstance(table, dict) and table.get("name"):
         return str(table.get("schema", "public")), str(table["name"])
-    raise MetadataError("parse-failed", "key \"table\" not found")
+    raise MetadataError("parse-failed", 'key "table" not found')
 
 
 class Metadata:
@@ -84,7 +88,8 @@ class Metadata:
         async with self._pool.connection() as connection:
             await connection.execute(CATALOG)
             await connection.execute(
-                "INSERT INTO hdb_catalog.hdb_metadata VALUES (1, %s, 1) ON CONFLICT DO NOTHING", (json.dumps(EMPTY),)
+                "INSERT INTO hdb_catalog.hdb_metadata VALUES (1, %s, 1) ON CONFLICT DO NOTHING",
+                (json.dumps(EMPTY),),
             )
         await self.reload()
 
@@ -93,11 +98,16 @@ class Metadata:
         try:
             async with self._pool.connection() as connection:
                 stored = await (
-                    await connection.execute("SELECT metadata, resource_version FROM hdb_catalog.hdb_metadata")
+                    await connection.execute(
+                        "SELECT metadata, resource_version FROM hdb_catalog.hdb_metadata"
+                    )
                 ).fetchone()
                 await self._read_tables(connection)
         except (psycopg.Error, PoolTimeout) as error:
-            self._real, self._source_error = {}, str(error).splitlines()[0] if str(error) else "connection error"
+            self._real, self._source_error = (
+                {},
+                str(error).splitlines()[0] if str(error) else "connection error",
+            )
             return
         self._source_error = None
         if stored:
@@ -124,14 +134,18 @@ class Metadata:
         """Return the objects that the database does not back."""
         if self._source_error:
             return [
-                {"definition": "default", "name": "source default", "reason":
-                 f"Inconsistent object: {self._source_error}", "type": "source"}
+                {
+                    "definition": "default",
+                    "name": "source default",
+                    "reason": f"Inconsistent object: {self._source_error}",
+                    "type": "source",
+                }
             ]
         return [
             {
                 "definition": {"schema": schema, "name": name},
                 "name": f"table {schema}.{name} in source default",
-                "reason": f"Inconsistent object: no such table/view exists in source: \"{schema}.{name}\"",
+                "reason": f'Inconsistent object: no such table/view exists in source: "{schema}.{name}"',
                 "type": "table",
             }
             for schema, name in (table_of(entry) for entry in self.tracked())
@@ -167,7 +181,8 @@ class Metadata:
                 self._change_table(kind, arguments)
             async with self._pool.connection() as connection:
                 await connection.execute(
-                    "UPDATE hdb_catalog.hdb_metadata SET metadata = %s, resource_version = resource_version + 1",
+                    "UPDATE hdb_catalog.hdb_metadata SET metadata = %s,"
+                    " resource_version = resource_version + 1",
                     (json.dumps(self.document),),
                 )
                 await self._read_tables(connection)
@@ -179,7 +194,7 @@ class Metadata:
     def _replace(self, arguments: dict[str, Any]) -> None:
         document = arguments.get("metadata", arguments)
         if not isinstance(document, dict) or "sources" not in document:
-            raise MetadataError("parse-failed", "key \"sources\" not found")
+            raise MetadataError("parse-failed", 'key "sources" not found')
         self.document = document
         if not arguments.get("allow_inconsistent_metadata") and self.inconsistent():
             raise MetadataError("unexpected", "cannot continue due to inconsistent metadata")
@@ -190,16 +205,19 @@ class Metadata:
         entry = next((one for one in tables if table_of(one) == (schema, name)), None)
         if kind == "pg_track_table":
             if entry is not None:
-                raise MetadataError("already-tracked", f"view/table already tracked: \"{schema}.{name}\"")
+                raise MetadataError("already-tracked", f'view/table already tracked: "{schema}.{name}"')
             if (schema, name) not in self._real:
-                raise MetadataError("not-exists", f"no such table/view exists in source: \"{schema}.{name}\"")
+                raise MetadataError("not-exists", f'no such table/view exists in source: "{schema}.{name}"')
             tables.append({"table": {"schema": schema, "name": name}})
         elif entry is None:
-            raise MetadataError("already-untracked", f"view/table already untracked: \"{schema}.{name}\"")
+            raise MetadataError("already-untracked", f'view/table already untracked: "{schema}.{name}"')
         elif kind == "pg_untrack_table":
             tables.remove(entry)
         elif kind == "pg_create_select_permission":
             kept = [one for one in entry.get("select_permissions", []) if one["role"] != arguments["role"]]
-            entry["select_permissions"] = [*kept, {"role": arguments["role"], "permission": arguments["permission"]}]
+            entry["select_permissions"] = [
+                *kept,
+                {"role": arguments["role"], "permission": arguments["permission"]},
+            ]
         else:
             raise MetadataError("parse-failed", f"unknown metadata type {kind}")

@@ -9,7 +9,14 @@ from graphql.utilities import value_from_ast_untyped
 from psycopg import sql
 
 COMPARE = {
-    "_eq": "=", "_neq": "<>", "_gt": ">", "_lt": "<", "_gte": ">=", "_lte": "<=", "_like": "LIKE", "_ilike": "ILIKE",
+    "_eq": "=",
+    "_neq": "<>",
+    "_gt": ">",
+    "_lt": "<",
+    "_gte": ">=",
+    "_lte": "<=",
+    "_like": "LIKE",
+    "_ilike": "ILIKE",
 }
 Table = tuple[str, str, dict[str, str], list[str]]
 Statement = tuple[sql.Composable, list[Any]]
@@ -47,16 +54,33 @@ def columns_of(node: FieldNode) -> list[FieldNode]:
     return [one for one in selections if isinstance(one, FieldNode)]
 
 
+def table_and_kind(field: str, tables: dict[str, Table]) -> tuple[str, str]:
+    """Return the table that a root field reads, and how."""
+    if field in tables:
+        return field, "list"
+    for ending, kind in (("_by_pk", "one"), ("_aggregate", "count")):
+        if field.endswith(ending) and field.removesuffix(ending) in tables:
+            return field.removesuffix(ending), kind
+    raise QueryError(f"field '{field}' not found in type: 'query_root'", f"$.selectionSet.{field}")
+
+
+def selected(node: FieldNode, name: str, columns: dict[str, str]) -> sql.Composable:
+    """Return the columns that a field asks for."""
+    chosen = []
+    for field in columns_of(node):
+        if field.name.value not in columns:
+            path = f"$.selectionSet.{name}.selectionSet.{field.name.value}"
+            raise QueryError(f"field '{field.name.value}' not found in type: '{name}'", path)
+        label = field.alias.value if field.alias else field.name.value
+        chosen.append(sql.SQL("{} AS {}").format(sql.Identifier(field.name.value), sql.Identifier(label)))
+    if not chosen:
+        raise QueryError(f"missing selection set for '{name}'")
+    return sql.SQL(", ").join(chosen)
+
+
 def statement(node: FieldNode, arguments: dict[str, Any], tables: dict[str, Table]) -> tuple[str, Statement]:
     """Return how to read the answer (``list``, ``one``, ``count``) and the SQL of one root field."""
-    name, kind = node.name.value, "list"
-    if name not in tables:
-        for ending, other in (("_by_pk", "one"), ("_aggregate", "count")):
-            if name.endswith(ending) and name.removesuffix(ending) in tables:
-                name, kind = name.removesuffix(ending), other
-    if name not in tables:
-        raise QueryError(f"field '{node.name.value}' not found in type: 'query_root'",
-                         f"$.selectionSet.{node.name.value}")
+    name, kind = table_and_kind(node.name.value, tables)
     schema, table, columns, key = tables[name]
     source = sql.Identifier(schema, table)
     if kind == "one":
@@ -64,17 +88,8 @@ def statement(node: FieldNode, arguments: dict[str, Any], tables: dict[str, Tabl
     condition, values = where(arguments.get("where") or {}, columns)
     if kind == "count":
         return kind, (sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, condition), values)
-    chosen = []
-    for field in columns_of(node):
-        if field.name.value not in columns:
-            raise QueryError(f"field '{field.name.value}' not found in type: '{name}'",
-                             f"$.selectionSet.{name}.selectionSet.{field.name.value}")
-        label = field.alias.value if field.alias else field.name.value
-        chosen.append(sql.SQL("{} AS {}").format(sql.Identifier(field.name.value), sql.Identifier(label)))
-    if not chosen:
-        raise QueryError(f"missing selection set for '{name}'")
     text = sql.SQL("SELECT {} FROM {} WHERE {}{}").format(
-        sql.SQL(", ").join(chosen), source, condition, order(arguments.get("order_by"), columns)
+        selected(node, name, columns), source, condition, order(arguments.get("order_by"), columns)
     )
     for word in ("limit", "offset"):
         if arguments.get(word) is not None:
@@ -101,7 +116,9 @@ def where(wanted: dict[str, Any], columns: dict[str, str]) -> tuple[sql.Composab
     for name, condition in wanted.items():
         if name in {"_and", "_or"}:
             below = [where(one, columns) for one in condition]
-            parts.append(sql.SQL("({})").format(sql.SQL(f" {name[1:].upper()} ").join(one for one, _ in below)))
+            parts.append(
+                sql.SQL("({})").format(sql.SQL(f" {name[1:].upper()} ").join(one for one, _ in below))
+            )
             values.extend(value for _, more in below for value in more)
         elif name == "_not":
             part, more = where(condition, columns)
@@ -114,7 +131,9 @@ def where(wanted: dict[str, Any], columns: dict[str, str]) -> tuple[sql.Composab
     return (sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")), values
 
 
-def compare(name: str, condition: dict[str, Any], columns: dict[str, str]) -> list[tuple[sql.Composable, list[Any]]]:
+def compare(
+    name: str, condition: dict[str, Any], columns: dict[str, str]
+) -> list[tuple[sql.Composable, list[Any]]]:
     """Return the comparisons of one column."""
     if name not in columns:
         raise QueryError(f"field '{name}' not found in the where expression")
@@ -124,7 +143,9 @@ def compare(name: str, condition: dict[str, Any], columns: dict[str, str]) -> li
         if operator == "_is_null":
             found.append((sql.SQL("{} IS " + ("NULL" if value else "NOT NULL")).format(column), []))
         elif operator in {"_in", "_nin"}:
-            test = sql.SQL("{} = ANY (%s::text[]::{}[])" if operator == "_in" else "{} <> ALL (%s::text[]::{}[])")
+            test = sql.SQL(
+                "{} = ANY (%s::text[]::{}[])" if operator == "_in" else "{} <> ALL (%s::text[]::{}[])"
+            )
             found.append((test.format(column, kind), [[str(one) for one in value]]))
         elif operator in COMPARE:
             text = None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Stand-in for MeiliSearch: durable documents, asynchronous tasks, search, statistics, snapshots and dumps."""
+"""Stand-in for MeiliSearch: durable documents, asynchronous tasks, search, statistics, snapshots, dumps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
-from services.common import LOG, answer, serve, setting
-from services.search_store import SearchStore, TaskFailed, import_snapshot, now
+from .common import LOG, answer, serve, setting
+from .search_store import SearchStore, TaskFailed, import_snapshot, now
 
 VERSION = "1.6.2"
 STORE = web.AppKey("store", SearchStore)
@@ -26,11 +26,16 @@ WAKE = web.AppKey("wake", asyncio.Event)
 def refused(code: str, message: str, status: int, kind: str = "invalid_request") -> web.HTTPException:
     """Return an error in MeiliSearch's form."""
     text = json.dumps({"message": message, "code": code, "type": kind, "link": ""})
-    classes = {400: web.HTTPBadRequest, 401: web.HTTPUnauthorized, 403: web.HTTPForbidden, 404: web.HTTPNotFound}
+    classes = {
+        400: web.HTTPBadRequest,
+        401: web.HTTPUnauthorized,
+        403: web.HTTPForbidden,
+        404: web.HTTPNotFound,
+    }
     return classes[status](text=text, content_type="application/json")
 
 
-@web.middleware
+@web.middleware  # type: ignore[untyped-decorator]  # aiohttp is installed in the image alone
 async def authorised(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own type
     """Ask for the master key everywhere but at the health check."""
     if request.path != "/health":
@@ -48,7 +53,9 @@ def data_directory() -> Path:
     return Path(setting("MEILI_DB_PATH", "/meili_data"))
 
 
-def accept(request: web.Request, kind: str, index: str | None, details: dict[str, Any], payload: object = None) -> web.Response:
+def accept(
+    request: web.Request, kind: str, index: str | None, details: dict[str, Any], payload: object = None
+) -> web.Response:
     """Accept a task and wake the worker."""
     said = request.app[STORE].enqueue(kind, index, details, payload)
     request.app[WAKE].set()
@@ -79,7 +86,9 @@ def perform(store: SearchStore, task: sqlite3.Row) -> dict[str, Any]:
         store.snapshot(folder / f"{data_directory().name}.snapshot")
     elif kind == "dumpCreation":
         details["dumpUid"] = datetime.now(UTC).strftime("%Y%m%d-%H%M%S%f")[:-3]
-        store.dump(Path(setting("MEILI_DUMP_DIR", str(data_directory() / "dumps"))) / f"{details['dumpUid']}.dump")
+        store.dump(
+            Path(setting("MEILI_DUMP_DIR", str(data_directory() / "dumps"))) / f"{details['dumpUid']}.dump"
+        )
     return details
 
 
@@ -114,7 +123,7 @@ async def version(_request: web.Request) -> web.Response:
 
 def known(request: web.Request) -> str:
     """Return the index of a request; refuses one that is not there."""
-    uid = request.match_info["uid"]
+    uid = str(request.match_info["uid"])
     if request.app[STORE].index(uid) is None:
         raise refused("index_not_found", f"Index `{uid}` not found.", 404)
     return uid
@@ -132,7 +141,12 @@ async def stats(request: web.Request) -> web.Response:
 
 def index_answer(row: sqlite3.Row) -> dict[str, Any]:
     """Return an index as MeiliSearch shows it."""
-    return {"uid": row["uid"], "primaryKey": row["primary_key"], "createdAt": row["created_at"], "updatedAt": row["updated_at"]}
+    return {
+        "uid": row["uid"],
+        "primaryKey": row["primary_key"],
+        "createdAt": row["created_at"],
+        "updatedAt": row["updated_at"],
+    }
 
 
 async def indexes(request: web.Request) -> web.Response:
@@ -146,13 +160,19 @@ async def index(request: web.Request) -> web.Response:
     uid = known(request)
     if request.method == "DELETE":
         return accept(request, "indexDeletion", uid, {})
-    return answer(index_answer(request.app[STORE].index(uid)))  # type: ignore[arg-type]
+    return answer(index_answer(request.app[STORE].index(uid)))
 
 
 async def create_index(request: web.Request) -> web.Response:
     """Accept a new index."""
     body = await request.json()
-    return accept(request, "indexCreation", str(body["uid"]), {"primaryKey": body.get("primaryKey")}, body.get("primaryKey"))
+    return accept(
+        request,
+        "indexCreation",
+        str(body["uid"]),
+        {"primaryKey": body.get("primaryKey")},
+        body.get("primaryKey"),
+    )
 
 
 async def settings(request: web.Request) -> web.Response:
@@ -171,7 +191,11 @@ async def add_documents(request: web.Request) -> web.Response:
     except ValueError:
         raise refused("malformed_payload", "The `json` payload provided is malformed.", 400) from None
     documents = body if isinstance(body, list) else [body]
-    payload = {"primaryKey": request.query.get("primaryKey"), "documents": documents, "merge": request.method == "PUT"}
+    payload = {
+        "primaryKey": request.query.get("primaryKey"),
+        "documents": documents,
+        "merge": request.method == "PUT",
+    }
     details = {"receivedDocuments": len(documents), "indexedDocuments": None}
     return accept(request, "documentAdditionOrUpdate", request.match_info["uid"], details, payload)
 
@@ -209,13 +233,23 @@ async def delete_documents(request: web.Request) -> web.Response:
 
 async def search(request: web.Request) -> web.Response:
     """Search one index."""
-    asked = (await request.json() if request.can_read_body else {}) if request.method == "POST" else request.query
+    asked = (
+        (await request.json() if request.can_read_body else {}) if request.method == "POST" else request.query
+    )
     begun, text = time.monotonic(), str(asked.get("q") or "")
     limit, offset = int(asked.get("limit", 20)), int(asked.get("offset", 0))
     hits, total = request.app[STORE].search(known(request), text, limit, offset)
     took = int((time.monotonic() - begun) * 1000)
-    return answer({"hits": hits, "query": text, "processingTimeMs": took, "limit": limit, "offset": offset,
-                   "estimatedTotalHits": total})
+    return answer(
+        {
+            "hits": hits,
+            "query": text,
+            "processingTimeMs": took,
+            "limit": limit,
+            "offset": offset,
+            "estimatedTotalHits": total,
+        }
+    )
 
 
 async def tasks(request: web.Request) -> web.Response:
@@ -227,7 +261,9 @@ async def tasks(request: web.Request) -> web.Response:
     found, total = request.app[STORE].tasks(filters, limit + 1, start)
     following = found[limit]["uid"] if len(found) > limit else None
     first = found[0]["uid"] if found else None
-    return answer({"results": found[:limit], "total": total, "limit": limit, "from": first, "next": following})
+    return answer(
+        {"results": found[:limit], "total": total, "limit": limit, "from": first, "next": following}
+    )
 
 
 async def task(request: web.Request) -> web.Response:
@@ -266,18 +302,30 @@ def application() -> web.Application:
     one = "/indexes/{uid}"
     app.add_routes(
         [
-            web.get("/health", health), web.get("/version", version), web.get("/stats", stats),
-            web.get("/indexes", indexes), web.post("/indexes", create_index),
-            web.get(one, index), web.delete(one, index), web.get(f"{one}/stats", stats),
-            web.get(f"{one}/settings", settings), web.patch(f"{one}/settings", settings),
-            web.post(f"{one}/documents", add_documents), web.put(f"{one}/documents", add_documents),
-            web.get(f"{one}/documents", list_documents), web.delete(f"{one}/documents", delete_documents),
+            web.get("/health", health),
+            web.get("/version", version),
+            web.get("/stats", stats),
+            web.get("/indexes", indexes),
+            web.post("/indexes", create_index),
+            web.get(one, index),
+            web.delete(one, index),
+            web.get(f"{one}/stats", stats),
+            web.get(f"{one}/settings", settings),
+            web.patch(f"{one}/settings", settings),
+            web.post(f"{one}/documents", add_documents),
+            web.put(f"{one}/documents", add_documents),
+            web.get(f"{one}/documents", list_documents),
+            web.delete(f"{one}/documents", delete_documents),
             web.post(f"{one}/documents/fetch", list_documents),
             web.post(f"{one}/documents/delete-batch", delete_documents),
-            web.get(f"{one}/documents/{{id}}", document), web.delete(f"{one}/documents/{{id}}", document),
-            web.get(f"{one}/search", search), web.post(f"{one}/search", search),
-            web.get("/tasks", tasks), web.get("/tasks/{uid}", task),
-            web.post("/snapshots", snapshot), web.post("/dumps", dump),
+            web.get(f"{one}/documents/{{id}}", document),
+            web.delete(f"{one}/documents/{{id}}", document),
+            web.get(f"{one}/search", search),
+            web.post(f"{one}/search", search),
+            web.get("/tasks", tasks),
+            web.get("/tasks/{uid}", task),
+            web.post("/snapshots", snapshot),
+            web.post("/dumps", dump),
         ]
     )
     return app

@@ -25,7 +25,15 @@ def sign(method: str, url: str, body: bytes, access: str, secret: str) -> dict[s
     headers = {"host": parts.netloc, "x-amz-content-sha256": content, "x-amz-date": stamp}
     names = ";".join(sorted(headers))
     canonical = "\n".join(
-        [method, parts.path, parts.query, *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, content]
+        [
+            method,
+            parts.path,
+            parts.query,
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            "",
+            names,
+            content,
+        ]
     )
     scope = f"{day}/{REGION}/s3/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
