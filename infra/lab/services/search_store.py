@@ -205,8 +205,10 @@ class SearchStore:
         terms = [f'"{word}"' for word in text.replace('"', " ").split()]
         if not terms:
             return self.documents(uid, limit, offset), int(self.stats(uid)["numberOfDocuments"])
-        query = "SELECT count(*) FROM documents WHERE index_uid = ?"
-        found = self._read.execute(query, (uid,)).fetchone()
+        found = (
+            "FROM words CROSS JOIN documents d ON d.number = words.rowid"
+            " WHERE words MATCH ? AND d.index_uid = ?"
+        )
         values = (" ".join(terms) + "*", uid)
         total = self._read.execute(f"SELECT count(*) {found}", values).fetchone()[0]
         rows = self._read.execute(f"SELECT d.body {found} LIMIT ? OFFSET ?", (*values, limit, offset))
