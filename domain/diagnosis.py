@@ -35,14 +35,13 @@ class Look(StrEnum):
 
 
 class Trouble(StrEnum):
-    """Something that is wrong and is not corruption."""
+    """Something wrong that is not corruption."""
 
     NONE = ""
     STOPPED = "stopped"
     STARTING = "starting"
     DISK_FULL = "disk_full"
-    SETTINGS = "settings"
-    """A setting, a permission or a library keeps the server from starting or letting us in."""
+    SETTINGS = "settings"  # also a permission or a library
     MEMORY = "memory"
 
 
@@ -110,7 +109,6 @@ class Meaning(NamedTuple):
     fitting_scenario: str = ""
 
 
-_TOLD = {Finding.SOUND, Finding.DAMAGED, Finding.INDEX_DAMAGED}
 _DIRECT = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
 _INDIRECT = {Look.LOG, Look.CHECKSUMS}
 _MIN_LOOKS = 2
@@ -121,12 +119,11 @@ def diagnose(
 ) -> Meaning:
     """Weigh the witnesses.
 
-    ``others_run`` tells whether any other service of the stack runs. Nothing is called corrupt
-    without a witness that saw it, nor sound without a check that read the data, and both need two
-    independent looks. What only the log or the counter of checksum failures says is overruled
-    when every heap page was read well: the damage may be one that was repaired or dropped.
+    Nothing is corrupt without a witness that saw it, nor sound without a check that read the data;
+    both need two independent looks. ``others_run``: some other service of the stack runs. What only
+    the log or the checksum counter says is overruled when every heap page was read well.
     """
-    if len({w.look for w in witnesses if w.finding in _TOLD}) < _MIN_LOOKS:
+    if len({w.look for w in witnesses if w.finding is not Finding.NOT_MEASURED}) < _MIN_LOOKS:
         return _unmeasured(witnesses, running=running, others_run=others_run)
     decided = (
         _damage(witnesses, answers=answers)
@@ -159,12 +156,11 @@ def _damage(witnesses: Sequence[Witness], *, answers: bool) -> Meaning | None:
 
 def _doubt(witnesses: Sequence[Witness]) -> Meaning | None:
     """Return what was seen and confirmed by nothing else."""
-    looks = set(Look) - {Look.OTHER}
-    damaged = _first(witnesses, Finding.DAMAGED, looks)
-    seen = damaged or _first(witnesses, Finding.INDEX_DAMAGED, looks)
-    if seen is None:
-        return None
-    return Meaning(Verdict.UNKNOWN, f"{seen.evidence}; no other check confirms damage")
+    for finding in (Finding.DAMAGED, Finding.INDEX_DAMAGED):
+        seen = _first(witnesses, finding, set(Look) - {Look.OTHER})
+        if seen is not None:
+            return Meaning(Verdict.UNKNOWN, f"{seen.evidence}; no other check confirms damage")
+    return None
 
 
 def _first(witnesses: Iterable[Witness], finding: Finding, looks: Iterable[Look]) -> Witness | None:

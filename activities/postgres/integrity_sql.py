@@ -1,6 +1,7 @@
 """The checks of a copy that are made in SQL, each ending as a proof, also when the copy crashes under it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import LiteralString
 
 import psycopg
@@ -94,7 +95,7 @@ def check_objects(
 
 def stack_checks(connection: Connection, checks: tuple[Check, ...]) -> list[Proof]:
     """Run the integrity checks of the stack file."""
-    return [guarded(connection, check.name, lambda c=check: _stack_check(connection, c)) for check in checks]  # type: ignore[misc]
+    return [guarded(connection, check.name, partial(_stack_check, connection, check)) for check in checks]
 
 
 def _stack_check(connection: Connection, check: Check) -> Proof:

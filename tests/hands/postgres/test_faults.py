@@ -4,7 +4,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from activities.engine import Engine
+from activities.engine import ContainerState, Engine
 from activities.faults import DamageOrder, Faults
 from activities.postgres.sql import Sql
 from domain.errors import Refused
@@ -54,7 +54,7 @@ def test_nothing_outside_the_lab_is_damaged(server: Server, engine: Engine, sql:
     class Stranger(Engine):
         """The same engine, whose containers carry no label of the lab."""
 
-        def look(self, name: str):  # noqa: ANN202 - as the engine's
+        def look(self, name: str) -> ContainerState | None:
             found = super().look(name)
             return found and replace(found, labels={k: v for k, v in found.labels.items() if k != "dr.lab"})
 
