@@ -27,14 +27,14 @@ def run_directory(state: Path) -> Path:
     return state / "run"
 
 
-def ensure_temporal(settings: Settings, say: Say, *, port: int = 7233) -> server.Endpoint | None:
+def ensure_temporal(settings: Settings, say: Say) -> server.Endpoint | None:
     """Start the embedded server and make its namespace ready; another server is used when one is named."""
     named = os.environ.get("TEMPORAL_ADDRESS")
     if named:
         say(f"Temporal: {named} (named by TEMPORAL_ADDRESS)")
         asyncio.run(_bootstrap(named, os.environ.get("TEMPORAL_NAMESPACE", "default")))
         return None
-    endpoint = server.ensure_running(server.TemporalSettings(state=settings.state, port=port))
+    endpoint = server.ensure_running(server.TemporalSettings(state=settings.state, port=settings.temporal_port))
     asyncio.run(_bootstrap(endpoint.address, endpoint.namespace))
     say(f"Temporal {endpoint.version}: {endpoint.address}, Web UI {endpoint.ui}")
     return endpoint
@@ -64,6 +64,7 @@ def worker_daemon(
         run_directory=run_directory(settings.state),
         cwd=REPOSITORY,
         env={"DR_STATE": str(settings.state), **_found_by(endpoint), **environment},
+        supervised=True,
     )
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import inspect
+import threading
 from typing import Any
 
 from temporalio import activity
@@ -38,8 +40,12 @@ class _Alive(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401
         """Run the hand with a beat beside it."""
-        said = pulse.listen()
-        beating = asyncio.create_task(self._beat(said))
+        said, over = pulse.listen(), threading.Event()
+        if inspect.iscoroutinefunction(input.fn):
+            beating = asyncio.create_task(self._beat(said))
+        else:
+            # In a hand that runs in a thread, the SDK's heartbeat waits for the event loop.
+            beating = asyncio.create_task(asyncio.to_thread(self._beat_in_thread, said, over))
         try:
             return await self.next.execute_activity(input)
         except DrError as error:
@@ -50,6 +56,7 @@ class _Alive(ActivityInboundInterceptor):
                 non_retryable=not isinstance(error, Unavailable),
             ) from error
         finally:
+            over.set()
             beating.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beating
@@ -58,3 +65,8 @@ class _Alive(ActivityInboundInterceptor):
         while True:
             activity.heartbeat(said.sentence)
             await asyncio.sleep(self._every)
+
+    def _beat_in_thread(self, said: pulse.Said, over: threading.Event) -> None:
+        while not over.wait(self._every):
+            with contextlib.suppress(TimeoutError):
+                activity.heartbeat(said.sentence)

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     site: str = "main"
     control_queue: str = "dr-control"
     metrics_bind: str = "127.0.0.1:9464"
+    temporal_port: int = 7233
+    """Port of the embedded server; its Web UI is 1000 higher."""
     ui_address: str = "http://127.0.0.1:8233"
     tools_image: str = ""
     """Image of the tools; empty means the local one labelled ``dr.role=tools``."""
