@@ -30,7 +30,7 @@ RENEW_AFTER_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 1.0
 ROTATE_AT_BYTES = 50 * 1000 * 1000
 _UNAUTHORIZED = frozenset({401, 403})
-_WORD = re.compile(r"\{([a-z_]+(?::[a-z_]+)?)\}")
+_WORD = re.compile(r"\{((?:secret:)?[a-z][a-z0-9_]*)\}")
 _log = structlog.get_logger("prober")
 
 
@@ -82,6 +82,8 @@ class Prober:
         self._words: dict[str, str] = {}
         self._captured: dict[str, str] = {}
         self._signed_in_at = 0.0
+        self.trouble = ""
+        """Why the last action was not acknowledged; holds no secret."""
 
     @property
     def able(self) -> bool:
@@ -100,7 +102,11 @@ class Prober:
         if answer is not None and answer.status_code in _UNAUTHORIZED:
             self._signed_in_at = 0.0
             self._captured = {}
-        return answer is not None and _right(self._send, answer)
+        if answer is None:
+            return False
+        right = _right(self._send, answer)
+        self.trouble = "" if right else f"{self._send.name} answered {answer.status_code}"
+        return right
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -119,12 +125,18 @@ class Prober:
             self._engine = self._engine or self._engines()
             secrets = Secrets(self._engine, self._variables)
             place = find_place(self._engine, secrets, entrance_of_stack(self._stack))
-            journey = self._stack.journey
+            # Only those that are used: the secret of an absent service must not stop the prober.
+            used = {word for call in (self._sign_in, self._send) if call for word in _words_of(call)}
             self._words = {
                 f"secret:{name}": secrets.reveal(reference, self._stack.project)
-                for name, reference in journey.secrets.items()
+                for name, reference in self._stack.journey.secrets.items()
+                if f"secret:{name}" in used
             }
-        except (DrError, docker.errors.DockerException):
+        except DrError as error:
+            self.trouble = error.what
+            return False
+        except docker.errors.DockerException:
+            self.trouble = "the Docker engine does not answer"
             return False
         self._client = httpx.Client(
             base_url=f"http://{place.host}:{place.port}", timeout=TIMEOUT_SECONDS, trust_env=False
@@ -133,7 +145,10 @@ class Prober:
 
     def _renew(self, call: Call) -> None:
         answer = self._ask(call)
-        if answer is None or not _right(call, answer):
+        if answer is None:
+            return
+        if not _right(call, answer):
+            self.trouble = f"{call.name} answered {answer.status_code}"
             # An old token may still be good for sending: keep it until it is refused.
             return
         self._captured = {name: _value(answer, path) for name, path in call.capture.items()}
@@ -150,13 +165,18 @@ class Prober:
                 headers={key: str(_filled(value, words)) for key, value in call.headers.items()},
                 json=_filled(call.body, words) if call.body is not None else None,
             )
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, ValueError) as error:
+            self.trouble = f"{call.name}: {type(error).__name__}"
             self.close()
             return None
 
 
 def _right(call: Call, answer: httpx.Response) -> bool:
     return answer.status_code == call.expect_status and (call.expect_text or "") in answer.text
+
+
+def _words_of(call: Call) -> list[str]:
+    return _WORD.findall(json.dumps([call.path, call.headers, call.body]))
 
 
 def _filled(value: object, words: dict[str, str]) -> object:
@@ -208,6 +228,6 @@ def run_prober(
             continue
         if ok is not said:
             said = ok
-            _log.info("user actions are acknowledged" if ok else "user actions are not acknowledged")
+            _log.info("user actions are acknowledged" if ok else f"no user action works: {prober.trouble}")
     prober.close()
     journal.close()
