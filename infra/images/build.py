@@ -18,7 +18,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from domain.errors import Unavailable
-from domain.names import LABEL_MADE_BY
+from domain.names import LABEL_MADE_BY, LABEL_ROLE
 from infra.images.base import import_base
 from infra.images.minio import minio_program
 from infra.images.recipes import BASE, LAB_IMAGES, RECIPES, Recipe, digest, repository
@@ -137,7 +137,7 @@ class Images:
             rm=True,
             forcerm=True,
             network_mode="host",
-            labels={LABEL_MADE_BY: "dr"},
+            labels={LABEL_MADE_BY: "dr", **({LABEL_ROLE: "tools"} if recipe.name == "tools" else {})},
             buildargs={"BASE": base, **recipe.build_args},
             decode=True,
         )
