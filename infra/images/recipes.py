@@ -64,7 +64,7 @@ RECIPES: Mapping[str, Recipe] = {
         _folder("redis", pulled="redis:7-alpine"),
         _folder("nginx", pulled="nginx:alpine"),
         _folder("minio", pulled="pgsty/minio", extra_input=MINIO_VERSION),
-        _folder("tools", extra_input="labels 2"),
+        _folder("tools", extra_input="dr.role=tools"),
         _folder("go"),
         Recipe(
             name="services",
