@@ -124,7 +124,11 @@ def _recovered_rule(report: Report, required: Required) -> str:
     else:
         parts.append(f"nothing is kept aside: {report.kept_aside_reason}")
     parts.append(_against("RTO", report.rto_seconds, report.rto_objective_seconds))
-    parts.append(_against("RPO", report.loss.postgres.seconds, report.loss_objective(Store.POSTGRES)))
+    rpo = report.loss_objective(Store.POSTGRES)
+    parts.append(_against("RPO", report.loss.postgres.seconds, rpo, at_least=report.loss.postgres.at_least))
+    failed = [proof.name for proof in report.checks if proof.passed is False]
+    if failed:
+        parts.append("failed, though not mandatory: " + ", ".join(failed))
     skipped = [step.title for step in report.steps if step.outcome == "skipped"]
     if skipped:
         parts.append("skipped by a person: " + ", ".join(skipped))
@@ -132,19 +136,25 @@ def _recovered_rule(report: Report, required: Required) -> str:
 
 
 def _told_loss(store: Store, loss: StoreLoss) -> str:
-    text = f"{STORE_NAMES[store]} {spoken(loss.seconds)}"
+    text = f"{STORE_NAMES[store]} {told_seconds(loss)}"
     if loss.markers_lost is None or loss.markers_acknowledged is None:
         return text
     return f"{text} ({loss.markers_lost} of {loss.markers_acknowledged} markers)"
 
 
-def _against(name: str, measured: float | None, objective: float | None) -> str:
+def told_seconds(loss: StoreLoss) -> str:
+    """Return the loss of a store in words; a lower bound is said to be one."""
+    return f"at least {spoken(loss.seconds)}" if loss.at_least else spoken(loss.seconds)
+
+
+def _against(name: str, measured: float | None, objective: float | None, *, at_least: bool = False) -> str:
     if measured is None:
         return f"{name} not measured"
+    told = f"{name} {'at least ' if at_least else ''}{spoken(measured)}"
     if objective is None:
-        return f"{name} {spoken(measured)}, no objective"
-    verdict = "met" if measured <= objective else "missed"
-    return f"{name} {spoken(measured)} against an objective of {spoken(objective)}: {verdict}"
+        return f"{told}, no objective"
+    verdict = "missed" if measured > objective else "not known whether met" if at_least else "met"
+    return f"{told} against an objective of {spoken(objective)}: {verdict}"
 
 
 def headline(report: Report) -> str:
@@ -177,7 +187,8 @@ def _recovered_headline(report: Report) -> str:
     if lost is None:
         loss = "loss of PostgreSQL not measured"
     else:
-        loss = f"{spoken(lost)} of PostgreSQL data lost" if lost else "no PostgreSQL data lost"
+        told = f"{told_seconds(report.loss.postgres)} of PostgreSQL data lost"
+        loss = told if lost or report.loss.postgres.at_least else "no PostgreSQL data lost"
     return ", ".join([took + (", but " + " and ".join(missed) if missed else ""), loss])
 
 

@@ -9,7 +9,9 @@ from activities.report_page.scale import Interval, Scale, scale_of, ticks
 from domain.report import Report, Span, StepLine
 
 _TURN = 62.0
-"""A caption that would start to the right of this place is put to the left."""
+"""A mark to the right of this place has its caption to the left."""
+_TURN_SHORT = 78.0
+"""The same for the shorter caption of a bar."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ def _bar(scale: Scale, interval: Interval, kind: str, tip: str) -> Bar:
 def _beside(bars: tuple[Bar, ...], text: str) -> Caption:
     left = min(float(bar.left) for bar in bars)
     right = max(float(bar.left) + float(bar.width) for bar in bars)
-    if right <= _TURN:
+    if right <= _TURN_SHORT:
         return Caption(_percent(right), text, "start")
-    return Caption(_percent(left), text, "end" if left >= 100 - _TURN else "inside")
+    return Caption(_percent(left), text, "end" if left >= 100 - _TURN_SHORT else "inside")
 
 
 def _caption(place: float, text: str) -> Caption:
@@ -168,7 +170,8 @@ def _caption(place: float, text: str) -> Caption:
 
 def _axis(scale: Scale, start: datetime, end: datetime) -> tuple[Caption, ...]:
     captions: list[Caption] = []
-    for offset in ticks((end - start).total_seconds()):
+    drawn = (end - start) - sum((b - a for a, b in scale.cut), timedelta())
+    for offset in ticks((end - start).total_seconds(), drawn.total_seconds()):
         instant = start + timedelta(seconds=offset)
         if any(a < instant < b for a, b in scale.cut):
             continue

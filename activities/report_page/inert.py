@@ -11,12 +11,14 @@ from domain.durations import spoken
 
 NOT_MEASURED = "not measured"
 
-_LONGEST = 4000
+_LONGEST = 2000
+_FIGURE = re.compile(r"(\b\d[\d.]*|\bmin|\bh) (?=(s|min|h|days?|\d+ (s|min))\b)")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MARKDOWN = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
 _LINE_START = re.compile(r"^(\s*)([#+=-]|\d+[.)])")
 _KILO = 1000
 _DAY = 86400
+_MINUTE_AND_A_HALF = 90
 
 
 def shown(value: object) -> object:
@@ -33,7 +35,7 @@ def shown(value: object) -> object:
 
 
 def visible(text: str) -> str:
-    """Return a text with every invisible character spelled out, at most 4000 characters of it."""
+    """Return a text with every invisible character spelled out, at most 2000 characters of it."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]} … ({len(text) - _LONGEST} more characters in report.json)"
     return "".join(c if unicodedata.category(c) not in _INVISIBLE else _spelled(c) for c in text)
@@ -67,9 +69,16 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return NOT_MEASURED
     if seconds >= _DAY:
-        return f"{seconds / _DAY:.1f} days"
-    whole = f"{seconds:.0f} s" if seconds == int(seconds) and seconds < 60 else spoken(seconds)  # noqa: PLR2004
-    return re.sub(r" 0 (min|s)$", "", whole)
+        days = f"{seconds / _DAY:.1f}".removesuffix(".0")
+        return f"{days} day" if days == "1" else f"{days} days"
+    if seconds == int(seconds) and seconds < _MINUTE_AND_A_HALF:
+        return f"{seconds:.0f} s"
+    return re.sub(r" 0 (min|s)$", "", spoken(seconds))
+
+
+def tied(value: object) -> str:
+    """Return a text whose figures stay on one line with their units."""
+    return _FIGURE.sub("\\1\u00a0", str(shown(value)))
 
 
 def size(count: int | None) -> str:

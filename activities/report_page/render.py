@@ -16,6 +16,7 @@ from activities.report_page.inert import (
     moment,
     shown,
     size,
+    tied,
     web_address,
 )
 from activities.report_page.tiles import losses, tiles
@@ -53,6 +54,7 @@ def _environment() -> Environment:
         "md": markdown,
         "moment": moment,
         "size": size,
+        "tied": tied,
         "web_address": web_address,
     }
     return environment

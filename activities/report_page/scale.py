@@ -10,6 +10,8 @@ _WORTH_CUTTING = 0.25
 """Share of the whole from which on an idle interval is drawn short."""
 _SHORT = 0.12
 """Share of the width that it then gets."""
+_TICKS = 8
+_MOST_TICKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ def _without(wait: Interval, busy: Sequence[Interval]) -> list[Interval]:
     return [(a, b) for a, b in left if b > a]
 
 
-def ticks(seconds: float) -> list[float]:
-    """Return round offsets for an axis over so many seconds: four to nine of them, the zero included."""
+def ticks(seconds: float, drawn_seconds: float) -> list[float]:
+    """Return round offsets over ``seconds``, about eight of them on what is drawn at full length."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-    step = next((s for s in steps if seconds / s <= 8), 86400 * max(1, round(seconds / 86400 / 6)))  # noqa: PLR2004
-    return [float(step * n) for n in range(int(seconds // step) + 1)]
+    day = steps[-1]
+    step = next(
+        (s for s in steps if drawn_seconds / s <= _TICKS), day * max(1, round(drawn_seconds / day / 6))
+    )
+    # Beyond that many the axis would be drawn from nothing but what is left out.
+    return [float(step * n) for n in range(min(int(seconds // step), _MOST_TICKS) + 1)]

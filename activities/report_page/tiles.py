@@ -48,6 +48,7 @@ class LossLine:
 def tiles(report: Report) -> tuple[Tile, ...]:
     """Return the tiles of the page: recovery time, loss, downtime, waiting on people."""
     loss = report.loss.postgres
+    bound = "at least " if loss.at_least else ""
     lost_note = f" · {_markers(loss)}" if loss.markers_acknowledged else ""
     return (
         _tile(
@@ -61,6 +62,7 @@ def tiles(report: Report) -> tuple[Tile, ...]:
             loss.seconds,
             report.loss_objective(Store.POSTGRES),
             f"of PostgreSQL{lost_note}",
+            bound,
         ),
         _plain("Downtime", report.downtime_seconds, report, "longest time without a working user action"),
         _plain("Waiting on people", report.waiting_on_people_seconds, report, "within the recovery time"),
@@ -76,15 +78,21 @@ def losses(report: Report) -> tuple[LossLine, ...]:
 
 
 def _loss_line(name: str, loss: StoreLoss, objective: float | None) -> LossLine:
-    state = _state(loss.seconds, objective)
+    state = _state(loss.seconds, objective, at_least=loss.at_least)
+    bound = "at least " if loss.at_least and loss.seconds is not None else ""
     return LossLine(
         name=name,
-        value=duration(loss.seconds),
+        value=bound + duration(loss.seconds),
         markers=_markers(loss),
         objective="no objective" if objective is None else duration(objective),
-        verdict={"met": "met", "missed": "missed", "unknown": "not measured", "plain": "-"}[state],
+        verdict={
+            "met": "met",
+            "missed": "missed",
+            "unknown": "not known" if bound else "not measured",
+            "plain": "-",
+        }[state],
         state=state,
-        gauge=_gauge(loss.seconds, objective),
+        gauge=_gauge(loss.seconds, objective, state),
     )
 
 
@@ -94,14 +102,15 @@ def _markers(loss: StoreLoss) -> str:
     return f"{loss.markers_lost} of {loss.markers_acknowledged} markers"
 
 
-def _tile(name: str, seconds: float | None, objective: float | None, note: str) -> Tile:
-    state = _state(seconds, objective)
+def _tile(name: str, seconds: float | None, objective: float | None, note: str, bound: str = "") -> Tile:
+    state = _state(seconds, objective, at_least=bool(bound))
     compared = "no objective"
     if objective is not None:
         said = {"met": "inside the objective of", "missed": "misses the objective of"}.get(state, "objective")
         compared = f"{said} {duration(objective)}"
-    gauge = _gauge(seconds, objective)
-    return Tile(name, duration(seconds), state, f"{compared} · {note}", gauge)
+    gauge = _gauge(seconds, objective, state)
+    value = duration(seconds) if seconds is None else bound + duration(seconds)
+    return Tile(name, value, state, f"{compared} · {note}", gauge)
 
 
 def _plain(name: str, seconds: float | None, report: Report, note: str) -> Tile:
@@ -114,20 +123,22 @@ def _plain(name: str, seconds: float | None, report: Report, note: str) -> Tile:
     return Tile(name, duration(seconds), "unknown" if seconds is None else "plain", note, gauge)
 
 
-def _state(seconds: float | None, objective: float | None) -> str:
+def _state(seconds: float | None, objective: float | None, *, at_least: bool = False) -> str:
     if seconds is None:
         return "unknown"
     if objective is None:
         return "plain"
-    return "met" if seconds <= objective else "missed"
+    if seconds > objective:
+        return "missed"
+    return "unknown" if at_least else "met"
 
 
-def _gauge(seconds: float | None, objective: float | None) -> Gauge | None:
+def _gauge(seconds: float | None, objective: float | None, state: str) -> Gauge | None:
     if seconds is None or objective is None:
         return None
     longest = max(seconds, objective)
     share, promised = (seconds / longest, objective / longest) if longest > 0 else (0.0, 1.0)
-    return Gauge(_fill(share), f"{promised * 100:.2f}", _state(seconds, objective))
+    return Gauge(_fill(share), f"{promised * 100:.2f}", state)
 
 
 def _fill(share: float) -> str:
