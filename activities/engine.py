@@ -74,6 +74,10 @@ def _speaking(where: str) -> Iterator[None]:
     except NotFound:
         raise
     except APIError as error:
+        if error.status_code == _CONFLICT and "removal" in str(error.explanation):
+            raise Unavailable(
+                "another attempt removes the container at this moment", where=where, code="docker-busy"
+            ) from error
         if error.status_code is not None and error.status_code < 500:  # noqa: PLR2004 - HTTP
             raise Refused(
                 f"Docker refused: {error.explanation}", where=where, code="docker-refused"
