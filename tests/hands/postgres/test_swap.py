@@ -50,7 +50,7 @@ def sleeper(scene: Scene, volume: str, *, ours: bool = False) -> ContainerState:
         labels={"dr.recovery" if ours else "dr.stack": scene.rid if ours else scene.target.stack},
         volumes={volume: {"bind": "/mnt", "mode": "rw"}},
     )
-    state = scene.engine.look(found.id)
+    state = scene.engine.look(str(found.id))
     assert state is not None
     return state
 
