@@ -18,9 +18,7 @@ from infra.lab.seed import SeedCache, remove_seeds
 from infra.lab.settings import LabSettings, Scale
 
 # A traceback with the values of its variables could show a secret.
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 State = Annotated[Path, typer.Option(help="Folder of caches and secrets.")]
 Project = Annotated[str, typer.Option(help="Compose project of the lab.")]
 Prefix = Annotated[str, typer.Option(help="How container names begin.")]

@@ -44,7 +44,7 @@ COUNTS: dict[Scale, dict[str, int]] = {
         "messages": 100_000,
         "files": 300,
         "notifications": 200_000,
-        "audit_logs": 320_000,
+        "audit_logs": 420_000,
     },
 }
 # A seed that is lost in a crash is made again, so speed goes before safety here and only here.

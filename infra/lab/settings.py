@@ -28,7 +28,7 @@ class LabSettings(BaseModel):
     """One lab. Labs with different projects, prefixes and ports run side by side.
 
     ``project`` is the Compose project (labels and volumes), ``prefix`` begins the container names;
-    ``state`` holds the cache and the lab's secrets.
+    ``state`` holds the lab's secrets and, unless ``shared_cache`` names another folder, the cache.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +38,7 @@ class LabSettings(BaseModel):
     ports: dict[str, int] = Field(default_factory=lambda: dict(DEFAULT_PORTS))
     state: Path = Path(".dr")
     seed_scale: Scale = "demo"
+    shared_cache: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -47,7 +48,7 @@ class LabSettings(BaseModel):
     @property
     def cache(self) -> Path:
         """Return the folder of what may be made again: programs, locks of builds."""
-        return self.state.absolute() / "cache"
+        return (self.shared_cache or self.state / "cache").absolute()
 
     @property
     def env_file(self) -> Path:

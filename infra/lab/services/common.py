@@ -36,13 +36,14 @@ def setting(name: str, default: str | None = None) -> str:
 
 
 def database() -> AsyncConnectionPool:
-    """Return a closed pool: connections are checked before use, nobody waits longer than three seconds."""
+    """Return a closed pool: connections are checked before use, nobody waits longer than two seconds."""
     return AsyncConnectionPool(
         setting("HASURA_GRAPHQL_DATABASE_URL", os.environ.get("DATABASE_URL")),
         min_size=1,
         max_size=8,
-        timeout=3.0,
-        reconnect_timeout=30.0,
+        timeout=2.0,
+        # One attempt a request: a longer series backs off and would go on failing after the database is back.
+        reconnect_timeout=0.0,
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "connect_timeout": 2},
         open=False,
