@@ -40,7 +40,8 @@ SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexr
  WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)"""
 HEAP_ONLY: LiteralString = (
     "SET LOCAL enable_seqscan=on; SET LOCAL enable_indexscan=off;"
-    " SET LOCAL enable_indexonlyscan=off; SET LOCAL enable_bitmapscan=off"
+    " SET LOCAL enable_indexonlyscan=off; SET LOCAL enable_bitmapscan=off;"
+    " SET LOCAL jit=off; SET LOCAL work_mem='64MB'"
 )
 _INDEX_ONLY: LiteralString = (
     "SET LOCAL enable_seqscan=off; SET LOCAL enable_indexscan=on;"
