@@ -13,6 +13,14 @@ Mode = Literal["real", "drill", "plan"]
 ReportOutcome = Literal["recovered", "stood_down", "aborted", "needs_human", "open"]
 
 
+STORE_NAMES = {
+    Store.POSTGRES: "PostgreSQL",
+    Store.REDIS: "Redis",
+    Store.OBJECTS: "objects",
+    Store.SEARCH: "search",
+}
+
+
 class Span(Value):
     """One stretch of work on a step: from being asked for until its end, all attempts included."""
 

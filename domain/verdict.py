@@ -10,14 +10,7 @@ from domain.durations import spoken
 from domain.ledger import Store, StoreLoss
 from domain.order import Value
 from domain.recovery import Proof
-from domain.report import Report, ReportOutcome
-
-STORE_NAMES = {
-    Store.POSTGRES: "PostgreSQL",
-    Store.REDIS: "Redis",
-    Store.OBJECTS: "objects",
-    Store.SEARCH: "search",
-}
+from domain.report import STORE_NAMES, Report, ReportOutcome
 
 
 class Ending(Value):

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from activities.report_page.inert import duration
 from domain.ledger import Store, StoreLoss
-from domain.report import Report
-from domain.verdict import STORE_NAMES
+from domain.report import STORE_NAMES, Report
 
 _LEAST = 1.5
 """Percent of a bar that is drawn for whatever is more than nothing."""
