@@ -75,12 +75,14 @@ def docker_client() -> docker.DockerClient:
 
 
 def tools_image(client: docker.DockerClient, named: str) -> str:
-    """Return the tools image: the named one, else the newest local one with our labels, else empty."""
-    if named:
-        return named
-    labels = {"label": [f"{LABEL_ROLE}=tools", f"{LABEL_MADE_BY}=dr"]}
-    found = client.images.list(filters=labels)
-    return str(found[0].id) if found else ""
+    """Return the id of the tools image: the named one, else the newest local ``dr-tools`` of ours."""
+    filters: dict[str, str | list[str] | bool] = {
+        "reference": "dr-tools",
+        "label": [f"{LABEL_ROLE}=tools", f"{LABEL_MADE_BY}=dr"],
+    }
+    found = client.images.list(named or None, filters={} if named else filters)
+    newest = max(found, key=lambda image: str(image.attrs["Created"]), default=None)
+    return str(newest.id) if newest is not None else ""
 
 
 class Hands:
