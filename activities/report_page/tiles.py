@@ -64,7 +64,9 @@ def tiles(report: Report) -> tuple[Tile, ...]:
             bound,
         ),
         _plain("Downtime", report.downtime_seconds, report, "longest time without a working user action"),
-        _plain("Waiting on people", report.waiting_on_people_seconds, report, "within the recovery time"),
+        _plain(
+            "Waiting on people", report.waiting_on_people_seconds, report, "at gates, while parked or held"
+        ),
     )
 
 

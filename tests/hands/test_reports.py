@@ -21,6 +21,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities.history import Histories, read_history
+from activities.report_page.inert import markdown
 from activities.report_page.render import as_html, as_json, as_markdown, as_yaml
 from activities.reports import Reports
 from domain.errors import Refused, Unavailable
@@ -203,6 +204,20 @@ def test_hostile_text_opens_nothing_in_markdown() -> None:
     assert "\n# heading" not in text
     rows = [row for row in text.splitlines() if row.startswith("| 04:")]
     assert {row.replace("\\|", "").count("|") for row in rows} == {7}
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("# a", "\\# a"),
+        ("- a", "\\- a"),
+        ("1. a", "1\\. a"),
+        ("1.3 GB", "1.3 GB"),
+        ("a_b *c*", "a_b \\*c\\*"),
+    ],
+)
+def test_only_what_markdown_would_take_for_markup_is_escaped(text: str, written: str) -> None:
+    assert markdown(text) == written
 
 
 def test_what_was_not_measured_is_said_and_never_shown_as_zero() -> None:
