@@ -204,7 +204,7 @@ def start_part(stack: ChatStack, service: str, project: str = "", name: str = ""
             f"{stack.project}_default": stack.client.api.create_endpoint_config(aliases=[service])
         },
         ports={f"{part.port}/tcp": ("127.0.0.1", _free_port())},
-        restart_policy={"Name": "unless-stopped"},
+        restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type]  # the stub wants a class of its own
         volumes=volumes,
         tmpfs={"/tmp": ""},  # noqa: S108 - inside the container
         init=service == "nginx",
