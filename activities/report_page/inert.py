@@ -15,7 +15,7 @@ _LONGEST = 2000
 _FIGURE = re.compile(r"(\b\d[\d.]*|\bmin|\bh) (?=(s|min|h|days?|\d+ (s|min))\b)")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MARKDOWN = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
-_LINE_START = re.compile(r"^(\d*)([#+=-]|(?<=\d)[.)](?=\s|$))")
+_LINE_START = re.compile(r"^(\d+(?=[.)])|)([#+=-]|(?<=\d)[.)](?=\s|$))")
 _KILO = 1000
 _DAY = 86400
 _MINUTE_AND_A_HALF = 90
