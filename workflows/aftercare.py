@@ -1,6 +1,7 @@
 """After the swap: users come back, the other stores follow, the outcome is judged."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -9,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.ledger import Ledger
     from activities.postgres.backup import Backups
     from activities.postgres.integrity import Integrity, VerifyServerOrder
+    from activities.postgres.quiet import Quiet
     from activities.search import Search
     from activities.services import Services
     from activities.traffic import JourneyOrder, Traffic
@@ -16,8 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.diagnosis import Assessment, Finding, Verdict
     from domain.durations import spoken
     from domain.ledger import DowntimeOrder, LossOrder
-    from domain.order import Target, TargetOrder
-    from domain.recovery import Judged, Proof, ServicesOrder
+    from domain.order import Outcome, Target, TargetOrder
+    from domain.recovery import Judged, Promoted, Proof, ServicesOrder
     from domain.stack import Kind
     from domain.verdict import Ending as Finished
     from domain.verdict import Required, outcome_rule
@@ -28,6 +30,9 @@ with workflow.unsafe.imports_passed_through():
 
 class Aftercare(ProvenCopy):
     """Adds the way back to normal to the words of a scenario."""
+
+    paused_at: datetime | None = None
+    """When PostgreSQL's markers were paused: nothing was acknowledged there since."""
 
     def believe(self, found: Assessment) -> bool:
         """Tell whether the database is corrupt; stand down when it is not; false when unknown."""
@@ -99,16 +104,32 @@ class Aftercare(ProvenCopy):
             )
             self.prove(judged.proofs)
 
-    async def settle(self, target: Target) -> None:
+    async def clear_flag(self, target: Target) -> None:
+        """Tell the ledger that the recovery is over."""
+        await self.step(
+            "Note that the recovery is over",
+            Ledger.ensure_recovery_cleared,
+            TargetOrder(target=target),
+            skipped=Outcome(sentence="left there by a person"),
+        )
+
+    async def settle(self, target: Target, promoted: Promoted) -> None:
         """Check the server, measure what was lost and how long users waited, and back up at once."""
+        await self.step("Let vacuum run again", Quiet.ensure_unquiet, TargetOrder(target=target))
         server = await self.step(
-            "Check the recovered server", Integrity.verify_server, VerifyServerOrder(target=target)
+            "Check the recovered server",
+            Integrity.verify_server,
+            VerifyServerOrder(
+                target=target,
+                expected_timeline=promoted.timeline,
+                expected_system_identifier=promoted.system_identifier,
+            ),
         )
         self.prove(server.proofs)
         measured = await self.step(
             "Measure loss and skew of all stores",
             Ledger.measure_loss,
-            LossOrder(target=target, until=self.timeline.moment("closed")),
+            LossOrder(target=target, until=self.paused_at),
             step_id="measure_loss:all",
         )
         self.evidence.loss, self.evidence.skew_seconds = measured.loss, measured.skew_seconds
@@ -125,6 +146,7 @@ class Aftercare(ProvenCopy):
             Backups.ensure_base_backup,
             BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
         )
+        await self.clear_flag(target)
 
     def prove(self, proofs: Iterable[Proof], *, journey: bool = False) -> None:
         """Keep proofs that must have passed before the run may call itself recovered."""

@@ -8,35 +8,41 @@ restored copy; a server that still answers goes on serving until they have decid
 
 1. Load the stack
 2. Assess the corruption
-3. Keep the damage from spreading
-4. Choose a backup that was proven restorable
-5. Restore the backup into a new volume
-6. Replay the WAL on an isolated copy
-7. Verify data integrity on the copy
-8. Measure the loss on the copy
-9. Decide at the gate ``swap`` (people)
-10. Stop everything that writes to the database
-11. Close the damaged server
-12. Replay the last WAL
-13. Verify what was touched since
-14. Measure the loss again
-15. Promote the copy
-16. Swap the restored volume in
-17. Start PostgreSQL
-18. Stream the WAL of the new timeline
-19. Start Hasura
-20. Check Hasura's metadata
-21. Bring the search index in line
-22. Start the dependent services
-23. Verify from the user's side
-24. Check the recovered server
-25. Measure loss and skew of all stores
-26. Measure the downtime
-27. Take a fresh base backup
-28. Write the report
+3. Note that a recovery is open
+4. Keep the damage from spreading
+5. Choose a backup that was proven restorable
+6. Restore the backup into a new volume
+7. Replay the WAL on an isolated copy
+8. Verify data integrity on the copy
+9. Measure the loss on the copy
+10. Decide at the gate ``swap`` (people)
+11. Pause the ledger's markers
+12. Stop everything that writes to the database
+13. Close the damaged server
+14. Replay the last WAL
+15. Verify what was touched since
+16. Measure the loss again
+17. Promote the copy
+18. Swap the restored volume in
+19. Start PostgreSQL
+20. Stream the WAL of the new timeline
+21. Resume the ledger's markers
+22. Start Hasura
+23. Check Hasura's metadata
+24. Bring the search index in line
+25. Start the dependent services
+26. Verify from the user's side
+27. Let vacuum run again
+28. Check the recovered server
+29. Measure loss and skew of all stores
+30. Measure the downtime
+31. Take a fresh base backup
+32. Note that the recovery is over
+33. Write the report
 
-A server that cannot serve anyway is closed (10 to 12) without waiting for people, before step 7.
-The search index is brought in line before users come back only where rows were lost, else after 23.
+A server that cannot serve anyway is closed (11 to 14) without waiting for people, before step 8.
+The search index is brought in line before users come back only where rows were lost, else after 26.
+A run that people end before step 18 is undone.
 """
 
 from temporalio import workflow
@@ -50,11 +56,11 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Target, TargetOrder
     from domain.recovery import Copy
     from workflows.closing import Ending
-    from workflows.swap_in import SwapIn
+    from workflows.way_back import WayBack
 
 
 @workflow.defn(name="DatabaseCorruption")
-class DatabaseCorruption(SwapIn):
+class DatabaseCorruption(WayBack):
     """Bring a corrupted PostgreSQL back from a backup and all its WAL."""
 
     SCENARIO = "database_corruption"
@@ -68,14 +74,15 @@ class DatabaseCorruption(SwapIn):
         """Do the steps of the module's docstring, in their order."""
         target = await self.load()
         found = await self._assess(target)
+        self.found = found
         if self.request.mode == "plan":
             return self.plan(found, await self.choose(target, found))
+        await self.raise_flag(target)
         await self.step("Keep the damage from spreading", Quiet.ensure_quiet, TargetOrder(target=target))
         self.note_change("autovacuum is off on the damaged server", "ALTER SYSTEM RESET autovacuum")
         choice = await self.choose(target, found)
         if not found.answers:
             await self.stop_writers(target)
-        self.found = found
         proven = await self.prove_a_copy(target, found, choice)
         measured = await self.measure_loss(
             target, proven.copy, "Measure the loss on the copy", until=self.switched_at
@@ -87,7 +94,7 @@ class DatabaseCorruption(SwapIn):
             await self.ask_again_if_worse(brief, found, proven, measured)
         await self.swap_in(target, proven)
         await self.bring_back_users(target, rows_lost=measured.loss.postgres.markers_lost != 0)
-        await self.settle(target)
+        await self.settle(target, self.promoted)
         return await self.verdict()
 
     async def _assess(self, target: Target) -> Assessment:

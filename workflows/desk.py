@@ -41,6 +41,9 @@ class Desk:
         self.aborted: Decision | None = None
         self.ended = False
         self.loaded = False
+        self.flagged = False
+        self.writers_stopped = False
+        self.closed = False
         self._answers: dict[str, Answer] = {}
 
     # -- what people send -------------------------------------------------------------------------
@@ -119,6 +122,10 @@ class Desk:
         if self.brief is not None:
             return "gate"
         return "held" if self.held_because else "running"
+
+    def last_word(self) -> Decision:
+        """Return what ended the last parking."""
+        return self.unparked or Decision(verb=Verb.RETRY)
 
     # -- the one judgement ------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class Runbook(Desk, Closing):
         except Ended as ended:
             ending = ended.ending
         self.closing = True
+        if ending.outcome == "aborted":
+            await self.undo()
         draft = self.draft(ending)
         written = await self.step(
             "Write the report",
@@ -81,6 +83,9 @@ class Runbook(Desk, Closing):
         self.show(f"ended: {result.outcome}")
         await workflow.wait_condition(workflow.all_handlers_finished)
         return result
+
+    async def undo(self) -> None:
+        """Undo what a run changed that ends as ``aborted``; a scenario says how."""
 
     # -- step -------------------------------------------------------------------------------------
 
@@ -195,12 +200,12 @@ class Runbook(Desk, Closing):
         await self._wait_for_people(
             lambda: self.unparked is not None or self.aborted is not None, f"parked at {step_id}"
         )
-        said = self.unparked
         self.parked_step = ""
         self._end_if_aborted()
-        self.parked_reason = said.reason if said else ""
+        said = self.last_word()
+        self.parked_reason = said.reason
         self.show("running")
-        return said.verb if said else Verb.RETRY
+        return said.verb
 
     async def hold(self) -> None:
         """Wait while an operator holds the run."""

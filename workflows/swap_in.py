@@ -23,8 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Target, TargetOrder
     from domain.recovery import (
         Copy,
+        Fenced,
         LastWal,
         LastWalOrder,
+        Promoted,
         PromoteOrder,
         ServeOrder,
         ServicesOrder,
@@ -42,12 +44,24 @@ class SwapIn(Aftercare):
 
     stopped: ServicesStopped
     last_wal: LastWal
+    fenced: Fenced
+    promoted: Promoted
     found: Assessment
+
+    async def raise_flag(self, target: Target) -> None:
+        """Tell the ledger that a recovery is open: it prunes nothing until that is over."""
+        await self.step(
+            "Note that a recovery is open", Ledger.ensure_recovery_flagged, TargetOrder(target=target)
+        )
+        self.flagged = True
 
     async def stop_writers(self, target: Target) -> None:
         """Stop everything that writes to the database, and the ledger's own markers before it."""
-        self.timeline.mark("closed", workflow.now())
-        await self.step("Pause the ledger's markers", Ledger.ensure_markers_paused, TargetOrder(target=target))
+        paused = await self.step(
+            "Pause the ledger's markers", Ledger.ensure_markers_paused, TargetOrder(target=target)
+        )
+        self.paused_at = paused.paused_at
+        self.writers_stopped = True
         self.stopped = await self.step(
             "Stop everything that writes to the database",
             Services.ensure_writers_stopped,
@@ -59,7 +73,10 @@ class SwapIn(Aftercare):
 
     async def close_server(self, target: Target, copy: Copy, *, answers: bool) -> None:
         """Close the server to everybody, and bring what it still wrote to the copy."""
-        await self.step("Close the damaged server", Fencing.ensure_fenced, TargetOrder(target=target))
+        self.closed = True
+        self.fenced = await self.step(
+            "Close the damaged server", Fencing.ensure_fenced, TargetOrder(target=target)
+        )
         self.note_change("the server is closed by its pg_hba.conf", "the kept file is in the recovery's records")
         self.last_wal = await self.step(
             "Replay the last WAL",
@@ -127,6 +144,7 @@ class SwapIn(Aftercare):
                 target=target, copy_=proven.copy, expected_lsn=self.last_wal.replayed_lsn, slot=slot
             ),
         )
+        self.promoted = promoted
         swapped = await self.step(
             "Swap the restored volume in",
             Swapping.ensure_swapped_in,
@@ -145,7 +163,12 @@ class SwapIn(Aftercare):
         await self.step(
             "Start PostgreSQL",
             Starting.ensure_serving,
-            ServeOrder(target=target, expected_timeline=promoted.timeline, slot=slot),
+            ServeOrder(
+                target=target,
+                expected_timeline=promoted.timeline,
+                slot=slot,
+                restart_policy=self.fenced.restart_policy,
+            ),
         )
         await self.step(
             "Stream the WAL of the new timeline",

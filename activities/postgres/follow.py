@@ -8,10 +8,12 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Job
+from activities.postgres.fence import Fencing
 from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, settings_of, shell
 from activities.postgres.sql import Sql
 from activities.postgres.standby import Standby
+from activities.postgres.switch import switched, wait_archived
 from activities.tokens import Tokens
 from domain.errors import BackupUnusable, Refused, VerificationFailed
 from domain.names import container_name, short_id
@@ -41,6 +43,7 @@ class Following:
         self._tokens = tokens
         self._state = state.resolve()
         self._standby = Standby(engine, sql)
+        self._fence = Fencing(engine, sql, tokens, state)
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_following(self, order: FollowOrder) -> Copy:
@@ -60,6 +63,8 @@ class Following:
             self._engine.stop(copy.container, 60)
             self._engine.remove(copy.container, force=True)
             self._start(order, copy)
+        if order.answers:
+            self._bring_up_to_date(order, copy)
         newest = newest_segment(Path(order.target.shelf), order.timeline)
         if newest:
             chain = self._standby.chain(copy, order.target, start=newest, salvage=False)
@@ -75,6 +80,12 @@ class Following:
                 f" ({time.monotonic() - began:.1f} s) and follows it",
             }
         )
+
+    def _bring_up_to_date(self, order: FollowOrder, copy: Copy) -> None:
+        """Have a living server close its segment, so that the copy gets near to now."""
+        lsn = switched(self._fence, order.target)
+        if lsn is not None:
+            wait_archived(order.target, order.timeline, lsn, copy.wal_segment_bytes)
 
     def _damage_in_wal(self, order: FollowOrder, copy: Copy) -> tuple[str, ...]:
         """Return what the WAL says of the damaged blocks: without checksums damage travels through it."""

@@ -12,6 +12,7 @@ from activities.postgres.fence import Fencing
 from activities.postgres.one_shot import prove
 from activities.postgres.sql import Sql
 from activities.postgres.standby import Standby
+from activities.postgres.switch import switched, wait_archived
 from activities.pulse import beat
 from activities.records import Records
 from activities.tokens import Tokens
@@ -19,10 +20,9 @@ from domain.errors import Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Target
 from domain.recovery import Copy, LastWal, LastWalOrder
-from domain.wal import format_lsn, parse_lsn, segment_name
+from domain.wal import format_lsn, parse_lsn
 
 KIND = "last-wal"
-_ARCHIVE_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
@@ -80,18 +80,10 @@ class Draining:
 
         What does not arrive in time is taken from the stopped server's own pg_wal.
         """
-        done = self._fence.psql(order.target, "SELECT pg_switch_wal()")
-        if done.exit_code != 0:
-            self._note(order, record, {"target_lsn": None})
-            return
-        lsn = done.output.strip()
+        lsn = switched(self._fence, order.target)
         self._note(order, record, {"target_lsn": lsn})
-        name = segment_name(order.copy_.timeline, max(parse_lsn(lsn) - 1, 0), order.copy_.wal_segment_bytes)
-        deadline = time.monotonic() + _ARCHIVE_SECONDS
-        wal = Path(order.target.shelf) / "postgres" / "wal"
-        while time.monotonic() < deadline and not any(wal.glob(f"*/{name}")):
-            beat(f"waiting for {name} in the archive")
-            time.sleep(_POLL_SECONDS)
+        if lsn is not None:
+            wait_archived(order.target, order.copy_.timeline, lsn, order.copy_.wal_segment_bytes)
 
     def _stop(self, order: LastWalOrder, record: dict[str, Any]) -> None:
         """Stop the server fast, then by force; never pause it (a paused client keeps its locks)."""

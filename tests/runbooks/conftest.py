@@ -17,6 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.history import Histories
+from activities.people import TellOrder
 from activities.postgres.integrity import VerifyServerOrder
 from activities.reports import Reports
 from activities.traffic import JourneyOrder
@@ -46,8 +47,8 @@ from domain.recovery import (
     ServicesStarted,
     ServicesStopped,
     Serving,
-    Swapped,
     SwapOrder,
+    Swapped,
     Verified,
     VerifyOrder,
 )
@@ -55,7 +56,6 @@ from domain.report import ReportOrder, ReportWritten
 from domain.stack import GatePolicy, Kind, Objective, Service, Stack
 from infra.temporal.server import find_program
 from worker.liveness import Liveness
-from activities.people import TellOrder
 from workflows.database_corruption import DatabaseCorruption
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

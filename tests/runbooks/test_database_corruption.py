@@ -35,7 +35,7 @@ async def test_the_steps_are_those_of_the_docstring_in_its_order(bench: Any) -> 
     handle = await bench.start()
     await approve(handle, await bench.until(handle, "gate"))
     result = await handle.result()
-    done = [title for title in await titles(handle) if "ledger's markers" not in title]
+    done = await titles(handle)
     assert result.outcome == "recovered"
     assert sorted(done) == sorted(documented())
     search = "Bring the search index in line"
@@ -86,6 +86,20 @@ async def test_a_rejected_gate_ends_the_run_as_aborted_with_nothing_swapped(benc
     assert result.outcome == "aborted"
     assert "not now" in result.rule
     assert "ensure_swapped_in" not in bench.hands.called
+    assert {"ensure_discarded", "ensure_unquiet", "ensure_recovery_cleared"} <= set(bench.hands.called)
+
+
+async def test_an_abort_after_the_writers_were_stopped_opens_a_living_server_again(bench: Any) -> None:
+    bench.hands.fail("ensure_promoted", Refused("broken", code="broken"))
+    handle = await bench.start()
+    await approve(handle, await bench.until(handle, "gate"))
+    await bench.until(handle, "needs_human")
+    await handle.signal("abort", {"by": "an operator", "reason": "enough"})
+    result = await handle.result()
+    assert result.outcome == "aborted"
+    undone = {"ensure_discarded", "ensure_unfenced", "ensure_markers_resumed", "ensure_unquiet"}
+    assert undone <= set(bench.hands.called)
+    assert bench.hands.called.index("ensure_unfenced") < bench.hands.called.index("ensure_services_started")
 
 
 async def test_a_healthy_database_is_stood_down_and_nothing_is_changed(bench: Any) -> None:
