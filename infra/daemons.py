@@ -89,6 +89,11 @@ def recorded(run_directory: Path, name: str) -> Recorded | None:
     return record if record is not None and _alive(record) else None
 
 
+def supervised(run_directory: Path, name: str) -> Recorded | None:
+    """Return the record of what a supervisor keeps running now; None when it does not run."""
+    return recorded(run_directory, _child_name(name))
+
+
 def is_running(run_directory: Path, name: str) -> bool:
     """Return whether the recorded process of that name is alive."""
     return recorded(run_directory, name) is not None

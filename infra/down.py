@@ -8,8 +8,10 @@ import docker
 from docker.errors import DockerException
 
 from domain.errors import DrError
-from domain.names import LABEL_MADE_BY
+from domain.names import LABEL_STACK
 from infra import daemons
+from infra.images.build import remove_images
+from infra.lab.seed import remove_seeds
 from infra.setup import engine
 from infra.temporal import server
 from infra.up import run_directory
@@ -28,7 +30,8 @@ def take_down(say: Say, *, everything: bool = False) -> dict[str, list[str]]:
     say(f"stopped: {', '.join(stopped) or 'nothing ran'}")
     removed: list[str] = []
     if everything:
-        removed = _remove_lab(settings, say) + _remove_docker_things(say)
+        removed = _remove_lab(settings, say)
+        removed += _remove_docker_things(settings, say)
         if engine.stop_ours(settings.state):
             removed.append("the Docker engine that was started here")
         shutil.rmtree(settings.state, ignore_errors=True)

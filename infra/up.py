@@ -54,6 +54,14 @@ def ensure_worker(
     return found
 
 
+def worker_pid(settings: Settings) -> int:
+    """Return the pid of the worker itself, not of its supervisor; ``Unavailable`` when none runs."""
+    found = daemons.supervised(run_directory(settings.state), WORKER)
+    if found is None:
+        raise Unavailable("no worker runs", hint="dr up", code="worker-missing")
+    return found.pid
+
+
 def worker_daemon(
     settings: Settings, endpoint: server.Endpoint | None, environment: dict[str, str]
 ) -> daemons.Daemon:

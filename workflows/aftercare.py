@@ -141,6 +141,8 @@ class Aftercare(ProvenCopy):
                 DowntimeOrder(stack=self.stack_name, declared_at=declared, verified_at=verified),
             )
             self.evidence.downtime_seconds = downtime.seconds
+            self.evidence.downtime_from = downtime.longest_from
+            self.evidence.downtime_until = downtime.longest_until
         await self.step(
             "Take a fresh base backup",
             Backups.ensure_base_backup,

@@ -1,7 +1,7 @@
 """The end of every run: the outcome, the rule that decided it, and the report."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from temporalio import workflow
@@ -9,10 +9,10 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.incident import RecoveryRequest, RecoveryResult
     from domain.ledger import Loss
-    from domain.objectives import objective_of
+    from domain.objectives import loss_objectives, objective_of
     from domain.order import Facts
     from domain.recovery import Proof
-    from domain.report import KeptAside, Report, ReportWritten
+    from domain.report import KeptAside, Report, ReportWritten, StepLine
     from domain.timeline import Timeline
 
 
@@ -32,6 +32,8 @@ class Evidence:
     loss: Loss = field(default_factory=Loss)
     skew_seconds: float | None = None
     downtime_seconds: float | None = None
+    downtime_from: datetime | None = None
+    downtime_until: datetime | None = None
     kept_aside: list[KeptAside] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
@@ -103,8 +105,30 @@ class Closing:
             passed_over=tuple(found.passed_over),
             notes=tuple(line.notes),
             headline=self.headline,
+            steps=self._skipped(),
+            downtime_from=found.downtime_from,
+            downtime_until=found.downtime_until,
+            loss_objectives=loss_objectives(self.facts.stack) if self.loaded else {},
+            backup_taken=found.facts.get("backup", ""),
             facts=dict(found.facts),
             changed=tuple(found.changed) if ending.outcome != "recovered" else (),
+        )
+
+
+    def _skipped(self) -> tuple[StepLine, ...]:
+        """Return the skipped steps: in the history they look like failed ones."""
+        return tuple(
+            StepLine(
+                id=step.id,
+                title=step.title,
+                attempts=0,
+                started_at=step.started_at,
+                seconds=((step.ended_at or step.started_at) - step.started_at).total_seconds(),
+                outcome=step.outcome,
+                sentence=step.sentence,
+            )
+            for step in self.timeline.steps
+            if step.outcome == "skipped"
         )
 
 
