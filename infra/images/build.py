@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -188,8 +188,8 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _probe_registry(tag: str) -> bool:
     try:
-        client = docker.from_env(timeout=PROBE_SECONDS)
-        client.images.get_registry_data(tag)
+        with closing(docker.from_env(timeout=PROBE_SECONDS)) as client:
+            client.images.get_registry_data(tag)
     except (APIError, DockerException, OSError):
         return False
     return True

@@ -233,15 +233,12 @@ def _send(client: httpx.Client, index: str, batch: list[str]) -> int:
 
 
 def _rows(database: Container, query: str) -> Iterator[str]:
-    stream = database.exec_run(
-        ["psql", "-AtX", "-U", "postgres", "-d", "nchat", "-c", query], stream=True
-    ).output
-    rest = b""
-    for chunk in cast("Iterator[bytes]", stream):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode() for line in lines if line)
-    if rest:
-        yield rest.decode()
+    # Read in one piece: the engine's client leaves the socket of a streamed answer open.
+    done = database.exec_run(["psql", "-AtX", "-U", "postgres", "-d", "nchat", "-c", query])
+    output = cast("bytes", done.output)
+    if done.exit_code != 0:
+        raise Unavailable("reading the seed failed", where=output[-300:].decode(), code="seed-failed")
+    yield from (line.decode() for line in output.splitlines() if line)
 
 
 def _answers(client: httpx.Client) -> bool:
