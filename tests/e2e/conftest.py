@@ -1,0 +1,56 @@
+"""One stand for all scenarios; each test finds it sound and leaves it to be put right."""
+
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from domain.errors import Refused
+from tests.e2e.stand import Stand
+from tests.e2e.witness import Host, Users
+
+# Room for a machine that is busy with other things; an undisturbed recovery takes half a minute.
+LIMIT_SECONDS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test here the time that a whole recovery may take on a busy machine."""
+    for item in items:
+        if item.path.parent.name == "e2e":
+            item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def lab_stand() -> Iterator[Stand]:
+    try:
+        client = docker.from_env(timeout=10)
+        client.ping()
+        client.close()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+    stand = Stand()
+    try:
+        stand.up()
+        yield stand
+    except Refused as reason:
+        pytest.skip(str(reason))
+    finally:
+        stand.down()
+
+
+@pytest.fixture
+def stand(lab_stand: Stand) -> Iterator[Stand]:
+    """Hand out the stand; a test may leave a run open or the database damaged."""
+    yield lab_stand
+    lab_stand.put_right()
+
+
+@pytest.fixture
+def host(lab_stand: Stand) -> Host:
+    return Host(lab_stand.client, lab_stand.lab, lab_stand.name)
+
+
+@pytest.fixture
+def users(stand: Stand) -> Iterator[Users]:
+    with Users(stand.lab) as working:
+        yield working
