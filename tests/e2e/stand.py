@@ -29,7 +29,7 @@ from activities.faults import DamageOrder, Faults, Injected
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
 from domain import names
-from domain.approval import Decision, Message, Verb
+from domain.approval import Message
 from domain.incident import StatusView
 from domain.order import StackOrder, Target, TargetOrder
 from infra import daemons
@@ -46,12 +46,12 @@ PATIENCE_SECONDS = 240.0
 Answer = TypeVar("Answer")
 
 
-def until(ask: Callable[[], Answer], what: str, seconds: float = PATIENCE_SECONDS) -> Answer:
+def until(ask: Callable[[], Answer | None], what: str, pause: float = 0.25) -> Answer:
     """Return the first answer that is true."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"it did not happen in time: {what}"
-        time.sleep(0.25)
+        time.sleep(pause)
     return answer
 
 
@@ -91,7 +91,7 @@ class Stand:
         mark = secrets.token_hex(3)
         self.name = f"e2e-{mark}"
         # PostgreSQL's sockets lie below: a path of theirs has hardly more than a hundred characters.
-        self.state = Path(tempfile.mkdtemp(prefix="dr-e2e-", dir="/tmp"))  # noqa: S108 - short and private
+        self.state = Path(tempfile.mkdtemp(prefix="dr-e2e-", dir="/tmp"))
         self.client = docker.from_env(timeout=600)
         self.engine = Engine(self.client)
         self.settings = LabSettings(
@@ -113,7 +113,9 @@ class Stand:
         """Start lab, Temporal, worker and ledger, and protect the database with one base backup."""
         self.stack_file = write_stack_file(self.settings, self.name)
         # The classic mistake: the prefix of the container names taken for the compose project.
-        text = self.stack_file.read_text().replace(f"project: {self.settings.project}", f"project: {self.prefix}")
+        text = self.stack_file.read_text().replace(
+            f"project: {self.settings.project}", f"project: {self.prefix}"
+        )
         self.foreign = f"{self.name}-foreign"
         foreign_file = self.stack_file.with_name(f"{self.foreign}.yaml")
         foreign_file.write_text(text.replace(f"stack: {self.name}", f"stack: {self.foreign}"))
@@ -179,7 +181,16 @@ class Stand:
 
     def recover(self) -> str:
         """Start a recovery and return its run id; it goes on by itself."""
-        said = self.dr("recover", "corruption", "--no-plan", "--yes-stack", self.name, "--by", "asker", "--detach")
+        return self.begun(self.begin_recovery())
+
+    def begin_recovery(self) -> "subprocess.Popen[str]":
+        """Start the command that starts a recovery."""
+        words = ("recover", "corruption", "--no-plan", "--yes-stack", self.name, "--by", "asker")
+        return self.begin(*words, "--detach", "--json")
+
+    def begun(self, starting: "subprocess.Popen[str]") -> str:
+        """Return the run id of the recovery that was started."""
+        said = self.finish(starting)
         assert said.code == 0, said
         return str(said.data["run_id"])
 
@@ -245,8 +256,8 @@ class Stand:
 
     def report(self, run_id: str) -> dict[str, Any]:
         """Return the report of a run by the fixed interface."""
-        said = until(lambda: (s := self.dr("report", run_id)).code == 0 and s, "the report", 60)
-        assert isinstance(said, Said)
+        said = self.dr("report", run_id)
+        assert said.code == 0, said
         assert said.envelope["schema_version"] == 1
         assert said.envelope["command"] == "report"
         report: dict[str, Any] = said.data
@@ -325,11 +336,6 @@ class Stand:
             until(lambda: (v := self.look()) is not None and v.state == "ended", "the end of the open run")
         if self.dirty:
             self.to_the_end(self.recover())
-
-
-def decision(view: StatusView, **said: str) -> Decision:
-    """Return an approval of the open gate as the Update carries it."""
-    return Decision(verb=Verb.APPROVE, gate=view.gate, digest=view.digest, by="approver", **said)
 
 
 def _temporal_port() -> int:

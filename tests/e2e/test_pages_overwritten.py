@@ -38,7 +38,13 @@ def bystander(lab_stand: Stand) -> Iterator[docker.models.containers.Container]:
     labels = {COMPOSE_PROJECT: f"other-{lab_stand.name}", COMPOSE_SERVICE: "postgres"}
     image = lab_stand.lab.container("postgres").attrs["Image"]
     container = lab_stand.client.containers.run(
-        image, ["sleep", "infinity"], entrypoint=[], labels=labels, detach=True, init=True, network_mode="none"
+        image,
+        ["sleep", "infinity"],
+        entrypoint=[],
+        labels=labels,
+        detach=True,
+        init=True,
+        network_mode="none",
     )
     container.reload()
     try:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import docker
 import httpx
@@ -29,7 +29,7 @@ class Users(threading.Thread):
         self._lab = lab
         self._over = threading.Event()
 
-    def __enter__(self) -> "Users":
+    def __enter__(self) -> Self:
         """Begin, and return once the first message was acknowledged."""
         self.start()
         deadline = time.monotonic() + 60
@@ -126,7 +126,7 @@ class Host:
     def services(self) -> dict[str, tuple[str, ...]]:
         """Return what must not change of each service: container, start, policy, mounts."""
         mine: dict[str, str | list[str] | bool] = {"label": f"{COMPOSE_PROJECT}={self._lab.settings.project}"}
-        found = {}
+        found: dict[str, tuple[str, ...]] = {}
         for container in self._client.containers.list(all=True, filters=mine):
             raw = container.attrs
             found[str(container.labels[COMPOSE_SERVICE])] = (
@@ -142,9 +142,8 @@ class Host:
     def ours(self) -> dict[str, str]:
         """Return the containers that were made for the stack, by name, with their roles."""
         mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_STACK}={self._stack}"}
-        return {
-            str(c.name): str(c.labels.get(LABEL_ROLE)) for c in self._client.containers.list(all=True, filters=mine)
-        }
+        found = self._client.containers.list(all=True, filters=mine)
+        return {str(container.name): str(container.labels.get(LABEL_ROLE)) for container in found}
 
     def leftovers(self) -> list[str]:
         """Return the containers of ours that should be gone once no recovery is open."""

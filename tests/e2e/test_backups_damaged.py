@@ -1,0 +1,114 @@
+"""A backup that is damaged on the shelf is never restored, and people may always say no."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.stand import Stand, until
+from tests.e2e.witness import Host
+
+
+@contextmanager
+def flipped(paths: list[Path]) -> Iterator[None]:
+    """Have one byte in the middle of each file changed for a while."""
+    for path in paths:
+        _flip(path)
+    try:
+        yield
+    finally:
+        for path in paths:
+            _flip(path)
+
+
+def _flip(path: Path) -> None:
+    with path.open("r+b") as file:
+        middle = path.stat().st_size // 2
+        file.seek(middle)
+        byte = file.read(1)[0]
+        file.seek(middle)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+def test_the_newest_backup_is_damaged_and_is_passed_over_for_an_older_one(stand: Stand, host: Host) -> None:
+    newest = stand.take_backup()
+    kept_before = set(host.kept())
+    with flipped([stand.relation_of(newest)]):
+        stand.damage_pages()
+        report = stand.to_the_end(stand.recover())
+    assert report["outcome"] == "recovered", report["rule"]
+    (reason,) = [line for line in report["passed_over"] if line.startswith(f"{newest['id']}:")]
+    assert "checksum mismatch" in reason
+    assert newest["id"] not in report["facts"]["backup"]
+    # The WAL since the older backup is whole, so that nothing more is lost.
+    assert report["loss"]["postgres"]["markers_lost"] == 0
+    assert len(set(host.kept()) - kept_before) == 1
+    assert host.leftovers() == []
+
+
+def test_without_a_whole_backup_a_recovery_parks_with_nothing_stopped_and_can_be_aborted(
+    stand: Stand, host: Host
+) -> None:
+    rows = stand.backups()
+    stand.damage_pages()
+    services, volumes = host.services(), host.volumes()
+    with flipped([stand.relation_of(row) for row in rows]):
+        said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
+        assert said.code == 4, said
+        assert said.data["state"] == "needs_human"
+        assert said.data["parked_step"] == "choose_backup"
+        assert "dr backup now" in said.data["parked_reason"]
+        assert host.services() == services
+        assert host.volumes() == volumes
+        assert stand.sql("SELECT 1") == [(1,)]
+        assert stand.dr("abort", "--by", "test", "--reason", "nothing to restore from").code == 0
+        report = ended(stand, said.data["recovery_id"])
+    assert report["outcome"] == "aborted"
+    assert "nothing to restore from" in report["rule"]
+    for row in rows:
+        (reason,) = [line for line in report["passed_over"] if line.startswith(f"{row['id']}:")]
+        assert "checksum mismatch" in reason
+    assert host.services() == services
+    assert host.volumes() == volumes
+
+
+def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(stand: Stand, host: Host) -> None:
+    stand.damage_pages()
+    services, volumes = host.services(), host.volumes()
+    waiting = stand.begin("recover", "corruption", "--no-plan", "--yes-stack", stand.name, "--json")
+    until(lambda: (view := stand.look()) and view.state != "ended", "the open run")
+    view = stand.wait("gate")
+
+    second = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
+    assert second.code == 7, second
+    assert f"recovery/{stand.name}" in second.error["what"]
+    other_brief = stand.dr(
+        "approve", "swap", "--by", "test", "--digest", "0" * 16, *loss(view.maximum_loss_seconds)
+    )
+    assert other_brief.code == 5, other_brief
+    assert other_brief.data["counted"] is False
+
+    assert stand.dr("reject", "swap", "--by", "test", "--reason", "not today").code == 0
+    said = stand.finish(waiting)
+    assert said.code == 9, said
+    assert said.data["outcome"] == "aborted"
+    report = ended(stand, said.data["recovery_id"])
+    assert "not today" in report["rule"]
+    counted = [line["verb"] for line in report["decisions"] if line["counted"]]
+    assert counted == ["reject"]
+    assert datetime.fromisoformat(report["ended_at"]).tzinfo is not None
+    assert host.services() == services
+    assert host.volumes() == volumes
+    assert host.leftovers() == []
+
+
+def loss(stated: int | None) -> tuple[str, ...]:
+    """Return the words that type a stated loss back."""
+    return ("--accept-loss", str(stated)) if stated else ()
+
+
+def ended(stand: Stand, recovery_id: str) -> dict[str, Any]:
+    """Return the report of a recovery once it has ended."""
+    until(lambda: (view := stand.look()) and view.state == "ended", "the end of the run")
+    return stand.report(recovery_id)
