@@ -170,6 +170,8 @@ class Lab:
             return
         tools = images.future("tools")
         seeds = SeedCache(self._client, images, progress).ensure(self.settings.seed_scale)
+        for name in ("postgres", "meilisearch"):
+            images.ensure(name)  # a cached fixture is there before the images of changed sources are
         compose(self.settings, "create", "--no-recreate", "postgres", "meilisearch")
         progress("copying the seeded volumes", None)
         for part, service in (("search", "meilisearch"), ("postgres", "postgres")):
