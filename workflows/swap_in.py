@@ -110,7 +110,9 @@ class SwapIn(Aftercare):
 
     def brief_of(self, found: Assessment, proven: Proven, measured: MeasuredLoss) -> Brief:
         """Return the brief of the gate ``swap``."""
-        self.evidence.proofs = [p for p in proven.verified.proofs if p.passed is None]
+        # Asked again, the run knows more than the first brief did: what was proven since stays.
+        kept = [proof for proof in self.evidence.proofs if proof.name in self.evidence.mandatory]
+        self.evidence.proofs = kept + [p for p in proven.verified.proofs if p.passed is None]
         self.prove(p for p in proven.verified.proofs if p.passed is not None)
         self.evidence.facts |= {
             "backup": f"{proven.backup.id}, ended {proven.backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
