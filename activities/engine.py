@@ -3,67 +3,19 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
+from activities.job import ContainerState, Executed, Job, state_of
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
 _CONFLICT = 409
 
-
-@dataclass(frozen=True)
-class Executed:
-    """What a program in a container answered."""
-
-    exit_code: int
-    output: str
-    errors: str
-
-
-@dataclass(frozen=True)
-class ContainerState:
-    """The parts of ``docker inspect`` that the hands look at; ``raw`` has the rest."""
-
-    id: str
-    name: str
-    image_id: str
-    status: str
-    exit_code: int | None
-    labels: Mapping[str, str]
-    raw: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def running(self) -> bool:
-        """Tell whether its process runs and is not paused."""
-        return self.status == "running"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A detached container with a deterministic name; asking for it twice attaches to it."""
-
-    name: str
-    image_id: str
-    command: tuple[str, ...]
-    entrypoint: tuple[str, ...] | None = None
-    user: str = ""
-    binds: Mapping[str, str] = field(default_factory=dict)
-    """Volume name or host path to ``/path:ro`` or ``/path:rw`` in the container."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    network: str = "none"
-    init: bool = True
-    shm_bytes: int = 256 * 1024 * 1024
-    memory_bytes: int | None = None
-    stop_signal: str = "SIGINT"
-    restart: str = "no"
-    capabilities: tuple[str, ...] = ()
-    group_add: tuple[str, ...] = ()
+__all__ = ["ContainerState", "Engine", "Executed", "Job"]
 
 
 @contextmanager
@@ -90,19 +42,6 @@ def _speaking(where: str) -> Iterator[None]:
             hint="is dockerd running, and may this user talk to it?",
             code="docker-unavailable",
         ) from error
-
-
-def _state(raw: Mapping[str, Any]) -> ContainerState:
-    state = raw["State"]
-    return ContainerState(
-        id=raw["Id"],
-        name=raw["Name"].lstrip("/"),
-        image_id=raw["Image"],
-        status=state["Status"],
-        exit_code=state.get("ExitCode") if state["Status"] in {"exited", "dead"} else None,
-        labels=raw["Config"].get("Labels") or {},
-        raw=raw,
-    )
 
 
 class Engine:
@@ -135,7 +74,7 @@ class Engine:
         """Return a container by name or id, or ``None``."""
         with _speaking(name):
             try:
-                return _state(self._client.api.inspect_container(name))
+                return state_of(self._client.api.inspect_container(name))
             except NotFound:
                 return None
 
@@ -148,10 +87,14 @@ class Engine:
         """Return what is known of a local image, or ``None``; nothing is ever pulled."""
         with _speaking(name):
             try:
-                found: Mapping[str, Any] = self._client.api.inspect_image(name)
+                found: Mapping[str, Any] = self._inspect_image(name)
             except NotFound:
                 return None
         return found
+
+    def _inspect_image(self, name: str) -> Mapping[str, Any]:
+        inspect: Callable[[str], Mapping[str, Any]] = self._client.api.inspect_image
+        return inspect(name)
 
     # -- containers -----------------------------------------------------------------------------
 
@@ -251,7 +194,7 @@ class Engine:
     def set_restart(self, name: str, policy: str) -> None:
         """Set the restart policy."""
         with _speaking(name):
-            self._client.api.update_container(name, restart_policy={"Name": policy})
+            self._client.api.update_container(name, restart_policy=cast("Any", {"Name": policy}))
 
     def logs(
         self, name: str, *, tail: int | str = 50, since: int | None = None, timestamps: bool = False
@@ -259,7 +202,9 @@ class Engine:
         """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
         with _speaking(name):
             try:
-                raw: bytes = self._client.api.logs(name, tail=tail, since=since, timestamps=timestamps)
+                raw: bytes = self._client.api.logs(
+                    name, tail=cast("Any", tail), since=since, timestamps=timestamps
+                )
             except NotFound:
                 raise Unavailable("the container is gone", where=name, code="job-gone") from None
         return raw.decode(errors="replace")

@@ -28,9 +28,7 @@ class People:
     @activity.defn
     def ensure_told(self, order: TellOrder) -> Told:
         """Tell one sentence; telling it twice is harmless."""
-        structlog.get_logger().warning(
-            order.sentence, recovery_id=order.recovery_id, stack=order.stack
-        )
+        structlog.get_logger().warning(order.sentence, recovery_id=order.recovery_id, stack=order.stack)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         line = {
             "at": datetime.now(UTC).isoformat(),

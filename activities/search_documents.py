@@ -18,7 +18,7 @@ class Index:
 
 def _listing(table: str, changed: str, where: str = "true") -> str:
     return (
-        f"SELECT t.id::text, extract(epoch FROM {changed})::float8, t.created_at < %(moment)s"  # noqa: S608
+        f"SELECT t.id::text, extract(epoch FROM {changed})::float8, t.created_at < %(moment)s"  # noqa: S608 - names of ours, values bound
         f" FROM {table} t WHERE t.id > %(after)s::uuid AND {where} ORDER BY t.id LIMIT %(limit)s"
     )
 

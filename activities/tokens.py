@@ -35,9 +35,7 @@ class Tokens:
             run = known.get("run", 0)
             steps = known.get("steps", {}) if run == order.token.run_started_ns else {}
             if order.token.run_started_ns < run or mine < steps.get(order.step_id, [0, 0]):
-                raise Refused(
-                    "a later attempt has taken over", where=order.step_id, code="overtaken"
-                )
+                raise Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
             steps[order.step_id] = mine
             file.seek(0)
             file.truncate()

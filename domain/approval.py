@@ -99,21 +99,23 @@ def judge(said: Decision, now: Situation) -> str | None:
         return "the run has ended"
     if not said.by.strip():
         return "say who you are in 'by'"
+    limitation: str | None
     match said.verb:
         case Verb.APPROVE:
-            return _approval_limitation(said, now)
+            limitation = _approval_limitation(said, now)
         case Verb.REJECT:
-            return _gate_limitation(said, now) or _role_limitation(said, now)
+            limitation = _gate_limitation(said, now) or _role_limitation(said, now)
         case Verb.HOLD:
-            return "the run is held already" if now.held else None
+            limitation = "the run is held already" if now.held else None
         case Verb.RESUME:
-            return None if now.held else "the run is not held"
+            limitation = None if now.held else "the run is not held"
         case Verb.RETRY:
-            return _parked_limitation(said, now)
+            limitation = _parked_limitation(said, now)
         case Verb.SKIP:
-            return _skip_limitation(said, now)
+            limitation = _skip_limitation(said, now)
         case Verb.ABORT:
-            return None if said.reason.strip() else "an abort needs a reason"
+            limitation = None if said.reason.strip() else "an abort needs a reason"
+    return limitation
 
 
 def _gate_limitation(said: Decision, now: Situation) -> str | None:

@@ -31,8 +31,10 @@ def swap_brief(
     stated = None if loss.seconds is None else _round_up(loss.seconds)
     facts = (
         f"Damage: {assessment.because}",
-        f"Backup {backup.id}, ended {backup.ended_at:%Y-%m-%d %H:%M:%SZ}, restored and replayed to"
-        f" {verified.lsn} on timeline {copy.timeline}",
+        (
+            f"Backup {backup.id}, ended {backup.ended_at:%Y-%m-%d %H:%M:%SZ}, restored and replayed to"
+            f" {verified.lsn} on timeline {copy.timeline}"
+        ),
         _loss_sentence(loss.seconds, loss.markers_lost, loss.markers_acknowledged, stated),
         f"Integrity of the copy: {_tally(verified)}",
         *(f"Not measured or failed: {p.name}: {p.evidence}" for p in verified.proofs if p.passed is not True),

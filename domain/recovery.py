@@ -4,7 +4,7 @@ from datetime import datetime
 
 from domain.backups import Backup, Contents
 from domain.diagnosis import DamagedBlock
-from domain.order import Order, Outcome, TargetOrder, Value
+from domain.order import Outcome, TargetOrder, Value
 from domain.stack import Check
 from domain.wal import SEGMENT_BYTES
 
@@ -169,27 +169,6 @@ class Serving(Outcome):
 
     timeline: int
     writable_at: datetime
-
-
-class ReleaseOrder(Order):
-    """Remove what a recovery kept aside."""
-
-    release_of: str
-    """The recovery id whose kept volume is released."""
-
-
-class DiscardOrder(TargetOrder):
-    """Remove the restored copy of a failed or aborted attempt; never what was kept aside."""
-
-    volume: str = ""
-    """The attempt's volume; empty means all restored volumes of the recovery."""
-
-
-class Released(Outcome):
-    """What was removed."""
-
-    volumes: tuple[str, ...] = ()
-    bytes: int = 0
 
 
 class ServicesOrder(TargetOrder):

@@ -18,7 +18,7 @@ from domain.approval import Message
 from domain.backups import Backup
 from domain.errors import DrError, Refused, Unavailable
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView
-from domain.recovery import Released
+from domain.release import Released
 from infra import daemons, up
 from infra.demo_screen import Screen
 from infra.lab.damage import damage_pages
@@ -127,13 +127,13 @@ class Demo:
         view = await self._until_gate(client, handle)
         await killer
         screen.brief(view)
-        await handle.signal("approve", Message(gate=view.gate, digest=view.digest, by="demonstration operator"))
+        await handle.signal("approve", Message(gate=view.gate, digest=view.digest, by="demo operator"))
         screen.say("approved by signal")
         result = await screen.watch(client, handle, orchestrator.result_of(handle))
         return result.recovery_id
 
     def _kill_worker_in_restore(self) -> None:
-        """Wait for the restore's container to run, then SIGKILL the worker; its supervisor starts it again."""
+        """Wait for the restore's container to run, then kill -9 the worker; it is started again."""
         engine = docker.from_env()
         wanted = {"label": [f"{names.LABEL_ROLE}=restore", f"{names.LABEL_STACK}={STACK}"]}
         deadline = time.monotonic() + _DECIDE_WITHIN.total_seconds()
@@ -213,7 +213,6 @@ def _users(lab: LabSettings, run_directory: Path) -> daemons.Daemon:
 
 def _page(state: Path, stack: str, recovery_id: str) -> Path:
     return state / "reports" / stack / recovery_id / "report.html"
-
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def take_down(say: Say, *, everything: bool = False) -> dict[str, list[str]]:
 
 
 def _remove_lab(settings: Settings, say: Say) -> list[str]:
-    from infra.lab.lab import Lab, LabSettings  # noqa: PLC0415 - only where there is a lab
+    from infra.lab.lab import Lab  # noqa: PLC0415 - only where there is a lab
+    from infra.lab.settings import LabSettings  # noqa: PLC0415 - the same
 
     try:
         Lab(LabSettings(state=settings.state)).down()
@@ -50,23 +51,23 @@ def _remove_lab(settings: Settings, say: Say) -> list[str]:
     return ["lab"]
 
 
-def _remove_docker_things(say: Say) -> list[str]:
-    """Remove containers, volumes and images that carry our label."""
+def _remove_docker_things(settings: Settings, say: Say) -> list[str]:
+    """Remove what recoveries of our stacks left, the cached fixtures, and our images."""
     removed: list[str] = []
-    mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_MADE_BY}=dr"}
     try:
         client = docker.from_env()
-        for container in client.containers.list(all=True, filters=mine):
-            container.remove(force=True)
-            removed.append(str(container.name))
-        for volume in client.volumes.list(filters=mine):
-            volume.remove(force=True)
-            removed.append(volume.name)
-        for image in client.images.list(filters=mine):
-            client.images.remove(str(image.id), force=True)
-            removed.append(image.short_id)
-    except DockerException as error:
-        say(f"Docker does not answer, so nothing was removed there: {error}")
+        for stack in settings.stacks():
+            mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_STACK}={stack}"}
+            for container in client.containers.list(all=True, filters=mine):
+                container.remove(force=True)
+                removed.append(str(container.name))
+            for volume in client.volumes.list(filters=mine):
+                volume.remove(force=True)
+                removed.append(str(volume.name))
+        removed += remove_seeds(client)
+        removed += remove_images(client)
+    except (DockerException, DrError) as error:
+        say(f"not everything of Docker could be removed: {error}")
     return removed
 
 

@@ -34,7 +34,9 @@ def ensure_temporal(settings: Settings, say: Say) -> server.Endpoint | None:
         say(f"Temporal: {named} (named by TEMPORAL_ADDRESS)")
         asyncio.run(_bootstrap(named, os.environ.get("TEMPORAL_NAMESPACE", "default")))
         return None
-    endpoint = server.ensure_running(server.TemporalSettings(state=settings.state, port=settings.temporal_port))
+    endpoint = server.ensure_running(
+        server.TemporalSettings(state=settings.state, port=settings.temporal_port)
+    )
     asyncio.run(_bootstrap(endpoint.address, endpoint.namespace))
     say(f"Temporal {endpoint.version}: {endpoint.address}, Web UI {endpoint.ui}")
     return endpoint
@@ -46,7 +48,11 @@ async def _bootstrap(address: str, namespace: str) -> None:
 
 
 def ensure_worker(
-    settings: Settings, say: Say, endpoint: server.Endpoint | None, *, environment: dict[str, str] | None = None
+    settings: Settings,
+    say: Say,
+    endpoint: server.Endpoint | None,
+    *,
+    environment: dict[str, str] | None = None,
 ) -> daemons.Recorded:
     """Start the worker as a supervised process of its own and wait until it polls."""
     found = daemons.start(worker_daemon(settings, endpoint, environment or {}))
@@ -125,7 +131,8 @@ def ensure_up(say: Say, *, lab: bool = False) -> dict[str, str]:
     settings = Settings()
     settings.state.mkdir(parents=True, exist_ok=True)
     if lab:
-        from infra.lab.lab import Lab, LabSettings  # noqa: PLC0415 - only where there is a lab
+        from infra.lab.lab import Lab  # noqa: PLC0415 - only where there is a lab
+        from infra.lab.settings import LabSettings  # noqa: PLC0415 - the same
 
         Lab(LabSettings(state=settings.state)).up(lambda line, _fraction: say(line))
     endpoint = ensure_temporal(settings, say)

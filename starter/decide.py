@@ -87,35 +87,55 @@ def reject(
 
 
 def hold(
-    stack: str = _STACK, by: str = _BY, reason: str = _NEEDED_REASON, *, as_json: bool = typer.Option(False, "--json")
+    stack: str = _STACK,
+    by: str = _BY,
+    reason: str = _NEEDED_REASON,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Stop the open run between steps."""
     _say(Verb.HOLD, stack, by, reason, as_json=as_json)
 
 
 def resume(
-    stack: str = _STACK, by: str = _BY, reason: str = _REASON, *, as_json: bool = typer.Option(False, "--json")
+    stack: str = _STACK,
+    by: str = _BY,
+    reason: str = _REASON,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Let a held run go on."""
     _say(Verb.RESUME, stack, by, reason, as_json=as_json)
 
 
 def retry(
-    stack: str = _STACK, by: str = _BY, reason: str = _REASON, *, as_json: bool = typer.Option(False, "--json")
+    stack: str = _STACK,
+    by: str = _BY,
+    reason: str = _REASON,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Try the parked step again."""
     _say(Verb.RETRY, stack, by, reason, as_json=as_json)
 
 
 def skip(
-    stack: str = _STACK, by: str = _BY, reason: str = _NEEDED_REASON, *, as_json: bool = typer.Option(False, "--json")
+    stack: str = _STACK,
+    by: str = _BY,
+    reason: str = _NEEDED_REASON,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Skip the parked step; the report shows it in red."""
     _say(Verb.SKIP, stack, by, reason, as_json=as_json)
 
 
 def abort(
-    stack: str = _STACK, by: str = _BY, reason: str = _NEEDED_REASON, *, as_json: bool = typer.Option(False, "--json")
+    stack: str = _STACK,
+    by: str = _BY,
+    reason: str = _NEEDED_REASON,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """End the open run at the next safe point."""
     _say(Verb.ABORT, stack, by, reason, as_json=as_json)
@@ -125,7 +145,11 @@ def _say(verb: Verb, stack: str, by: str, reason: str, *, as_json: bool, gate: s
     async def work(client: Client, _: Settings) -> Exit:
         workflow_id = await orchestrator.the_open_one(client, stack)
         said = Decision(
-            verb=verb, gate=gate, reason=reason, by=by or getpass.getuser(), id=f"{verb}:{secrets.token_hex(8)}"
+            verb=verb,
+            gate=gate,
+            reason=reason,
+            by=by or getpass.getuser(),
+            id=f"{verb}:{secrets.token_hex(8)}",
         )
         return await _decide(client, workflow_id, said, as_json=as_json)
 

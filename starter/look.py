@@ -1,6 +1,7 @@
 """``dr status``, ``timeline``, ``report``, ``doctor``: looking, never changing."""
 
 import asyncio
+from functools import partial
 
 import typer
 from rich.console import Console
@@ -47,7 +48,9 @@ async def _recoveries(client: Client, stack: str) -> list[str]:
 def _draw_status(console: Console, health: Judged, runs: list[StatusView]) -> None:
     table = Table("service", "state", "evidence", box=None)
     for proof in health.proofs:
-        word = {True: "[green]healthy[/]", False: "[red]ill[/]", None: "[yellow]not measured[/]"}[proof.passed]
+        word = {True: "[green]healthy[/]", False: "[red]ill[/]", None: "[yellow]not measured[/]"}[
+            proof.passed
+        ]
         table.add_row(plain(proof.name), word, plain(proof.evidence))
     console.print(table)
     if not runs:
@@ -80,11 +83,15 @@ def timeline(
             if not as_json:
                 print_news(view, seen)
             if not follow or view.state == "ended":
-                answer("timeline", view, as_json=as_json, human=lambda c: c.print(f"{view.state}"))
+                answer("timeline", view, as_json=as_json, human=partial(_draw_state, state=view.state))
                 return Exit.DONE
             await asyncio.sleep(0.5)
 
     raise typer.Exit(orchestrator.run(work))
+
+
+def _draw_state(console: Console, state: str) -> None:
+    console.print(state)
 
 
 def _closed_timeline(stack: str, *, as_json: bool) -> Exit:
@@ -129,18 +136,24 @@ def _report(run: str) -> Report:
 def draw_report(console: Console, found: Report) -> None:
     """Draw a report for a terminal."""
     colour = "green" if found.outcome == "recovered" else "yellow"
-    console.print(f"\n[bold {colour}]{found.outcome.upper()}[/]  {plain(found.scenario)} on {plain(found.stack)}")
+    console.print(
+        f"\n[bold {colour}]{found.outcome.upper()}[/]  {plain(found.scenario)} on {plain(found.stack)}"
+    )
     console.print(f"  {plain(found.rule)}\n")
     figures = Table("measured", "value", "objective", box=None)
     figures.add_row("RTO", spoken(found.rto_seconds), spoken(found.rto_objective_seconds))
-    figures.add_row("RPO (PostgreSQL)", spoken(found.loss.postgres.seconds), spoken(found.rpo_objective_seconds))
+    figures.add_row(
+        "RPO (PostgreSQL)", spoken(found.loss.postgres.seconds), spoken(found.rpo_objective_seconds)
+    )
     figures.add_row("downtime", spoken(found.downtime_seconds), "")
     figures.add_row("waiting on people", spoken(found.waiting_on_people_seconds), "")
     console.print(figures)
     losses = Table("store", "lost for", "markers lost", "of acknowledged", box=None)
     for name in ("postgres", "redis", "objects", "search"):
         loss = getattr(found.loss, name)
-        losses.add_row(name, spoken(loss.seconds), _count(loss.markers_lost), _count(loss.markers_acknowledged))
+        losses.add_row(
+            name, spoken(loss.seconds), _count(loss.markers_lost), _count(loss.markers_acknowledged)
+        )
     console.print(losses)
     for step in found.steps:
         retried = f" ({step.attempts} attempts)" if step.attempts > 1 else ""
@@ -180,5 +193,3 @@ def doctor(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")
         return Exit.DONE if judged.passed else Exit.REFUSED
 
     raise typer.Exit(orchestrator.run(work))
-
-

@@ -73,13 +73,15 @@ async def _require_pollers(client: Client, settings: Settings) -> None:
             )
 
 
-async def execute(client: Client, settings: Settings, workflow: str, request: BaseModel, result: type[M]) -> M:
+async def execute(
+    client: Client, settings: Settings, workflow: str, request: BaseModel, result: type[M]
+) -> M:
     """Run a short workflow to its end and return its result; its failure becomes one of our errors."""
     handle = await start(client, settings, workflow, request, f"errand/{workflow}/{_unique()}", result)
     return await result_of(handle)
 
 
-async def start(  # noqa: PLR0913 - the parts of one start
+async def start(
     client: Client, settings: Settings, workflow: str, request: BaseModel, workflow_id: str, result: type[M]
 ) -> WorkflowHandle[Any, M]:
     """Start a workflow; raise ``Busy`` with the holder's ids when its id is taken by an open run."""

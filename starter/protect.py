@@ -6,7 +6,7 @@ from rich.table import Table
 from temporalio.client import Client
 
 from domain.backups import Backup, BackupList
-from domain.recovery import Released
+from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
@@ -59,7 +59,11 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
             for backup in found.backups:
                 size = f"{backup.bytes / 2**20:.0f} MiB"
                 table.add_row(
-                    plain(backup.id), backup.kind, f"{backup.ended_at:%Y-%m-%d %H:%M:%SZ}", size, backup.verified
+                    plain(backup.id),
+                    backup.kind,
+                    f"{backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
+                    size,
+                    backup.verified,
                 )
             console.print(table)
             for strange in found.strangers:

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import secrets
 import sys
+from functools import partial
 
 import typer
 from rich.console import Console
@@ -45,9 +46,16 @@ def corruption(
         name = _confirmed(yes_stack, stack or settings.default_stack)
         confirmed = request.model_copy(update={"stack": name})
         handle = await orchestrator.start(
-            client, settings, "DatabaseCorruption", confirmed, names.recovery_workflow_id(name), RecoveryResult
+            client,
+            settings,
+            "DatabaseCorruption",
+            confirmed,
+            names.recovery_workflow_id(name),
+            RecoveryResult,
         )
-        say(f"started: {orchestrator.link(settings, client.namespace, handle.id, handle.result_run_id or '')}")
+        say(
+            f"started: {orchestrator.link(settings, client.namespace, handle.id, handle.result_run_id or '')}"
+        )
         if detach:
             data = {"workflow_id": handle.id, "run_id": handle.result_run_id}
             answer("recover", data, as_json=as_json, human=lambda c: c.print(plain(str(handle.id))))
@@ -109,7 +117,7 @@ async def follow_to_end(
                 return _parked(view, as_json=as_json)
         if described.status is not WorkflowExecutionStatus.RUNNING:
             result = await orchestrator.result_of(handle)
-            answer("recover", result, as_json=as_json, human=lambda c: _print_result(c, result))
+            answer("recover", result, as_json=as_json, human=partial(_print_result, result=result))
             return OUTCOME_EXIT[result.outcome]
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 

@@ -28,7 +28,7 @@ class Liveness(Interceptor):
         """Beat once in ``every_seconds``."""
         self._every = every_seconds
 
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK names it so
         """Wrap the next interceptor."""
         return _Alive(next, self._every)
 
@@ -38,7 +38,7 @@ class _Alive(ActivityInboundInterceptor):
         super().__init__(next_)
         self._every = every_seconds
 
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 - the SDK names and types it so
         """Run the hand with a beat beside it."""
         said, over = pulse.listen(), threading.Event()
         if inspect.iscoroutinefunction(input.fn):

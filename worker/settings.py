@@ -50,9 +50,7 @@ class Settings(BaseSettings):
         if self.stack_files:
             paths = [Path(part) for part in self.stack_files.split(":") if part]
         else:
-            paths = sorted((self.state / "stacks").glob("*.yaml")) or [
-                REPOSITORY / "infra" / "stack.yaml"
-            ]
+            paths = sorted((self.state / "stacks").glob("*.yaml")) or [REPOSITORY / "infra" / "stack.yaml"]
         return {_name_in(path): path for path in paths}
 
 

@@ -24,9 +24,7 @@ def runtime(settings: Settings) -> Runtime:
         unit_suffix=False,
         durations_as_seconds=True,
     )
-    return Runtime(
-        telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=_HEARTBEAT
-    )
+    return Runtime(telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=_HEARTBEAT)
 
 
 def tracing(settings: Settings) -> list[TracingInterceptor]:

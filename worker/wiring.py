@@ -91,61 +91,85 @@ class Hands:
     def __init__(self, settings: Settings, client: Client, engine: Engine | None = None) -> None:
         """``engine`` replaces the client to Docker, so that tests can count its effects."""
         raw = docker_client()
-        tools = tools_image(raw, settings.tools_image)
-        self._engine = engine = engine or Engine(raw)
-        state = settings.state
-        secrets = Secrets(engine, environment())
-        sql, tokens = Sql(secrets), Tokens(state)
-        stacks = settings.stacks()
+        self._settings = settings
+        self._client = client
+        self._tools = tools_image(raw, settings.tools_image)
+        self._engine = engine or Engine(raw)
+        self._secrets = Secrets(self._engine, environment())
+        self._sql = Sql(self._secrets)
+        self._tokens = Tokens(settings.state)
+
+    def control(self) -> list[Hand]:
+        """Return the light hands of the control queue."""
 
         async def temporal() -> Client:
-            return client
+            return self._client
 
-        console = f"{settings.ui_address}/namespaces/{client.namespace}"
-        reports = Reports(state, Histories(temporal), console)
-        backups = Backups(engine, sql, tokens, state)
-        protection = Protection(engine, sql, tokens, state)
-        containers = Containers(
-            engine,
-            stacks,
-            settings.default_stack or next(iter(stacks), ""),
-            state,
-            Probes(engine, secrets, sql),
-        )
-        ledger = Ledger(engine, secrets, sql, state)
-        services = Services(engine, secrets, sql, tokens, state)
-        integrity = Integrity(engine, sql, state)
-        self._control: list[Hand] = [reports.ensure_report_written, People(state).ensure_told]
-        self._host: list[Hand] = [
+        console = f"{self._settings.ui_address}/namespaces/{self._client.namespace}"
+        reports = Reports(self._settings.state, Histories(temporal), console)
+        return [reports.ensure_report_written, People(self._settings.state).ensure_told]
+
+    def host(self) -> list[Hand]:
+        """Return the hands that touch a host."""
+        return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others()]
+
+    def _lookers(self) -> list[Hand]:
+        engine, state, stacks = self._engine, self._settings.state, self._settings.stacks()
+        default = self._settings.default_stack or next(iter(stacks), "")
+        probes = Probes(engine, self._secrets, self._sql)
+        containers = Containers(engine, stacks, default, state, probes)
+        return [
             containers.observe_stack,
             containers.observe_health,
-            Host(engine, state, tools).observe_host,
-            Diagnosis(engine, sql, state).assess_corruption,
-            Quiet(engine, sql, state).ensure_quiet,
-            Quiet(engine, sql, state).ensure_unquiet,
-            Choosing(engine, state).choose_backup,
-            Restoring(engine, tokens, state).ensure_restored,
-            Following(engine, sql, tokens, state).ensure_following,
-            integrity.verify_copy,
-            integrity.verify_server,
-            Fencing(engine, sql, tokens, state).ensure_fenced,
-            Fencing(engine, sql, tokens, state).ensure_unfenced,
-            Draining(engine, sql, tokens, state).ensure_last_wal,
-            Promoting(engine, sql, tokens, state).ensure_promoted,
-            Swapping(engine, tokens, state, tools).ensure_swapped_in,
-            Starting(engine, sql, tokens, state).ensure_serving,
-            Releasing(engine, tokens, state).ensure_released,
-            Releasing(engine, tokens, state).ensure_discarded,
+            Host(engine, state, self._tools).observe_host,
+            Diagnosis(engine, self._sql, state).assess_corruption,
+            Listing().observe_backups,
+        ]
+
+    def _protectors(self) -> list[Hand]:
+        parts = (self._engine, self._sql, self._tokens, self._settings.state)
+        backups, protection = Backups(*parts), Protection(*parts)
+        return [
             protection.ensure_protected,
             protection.ensure_receiving,
             protection.observe_receiver,
             backups.ensure_base_backup,
             backups.verify_backup,
-            Listing().observe_backups,
+        ]
+
+    def _recoverers(self) -> list[Hand]:
+        engine, state = self._engine, self._settings.state
+        parts = (engine, self._sql, self._tokens, state)
+        integrity = Integrity(engine, self._sql, state)
+        quiet, fencing = Quiet(engine, self._sql, state), Fencing(*parts)
+        releasing = Releasing(engine, self._tokens, state)
+        return [
+            quiet.ensure_quiet,
+            quiet.ensure_unquiet,
+            Choosing(engine, state).choose_backup,
+            Restoring(engine, self._tokens, state).ensure_restored,
+            Following(*parts).ensure_following,
+            integrity.verify_copy,
+            integrity.verify_server,
+            fencing.ensure_fenced,
+            fencing.ensure_unfenced,
+            Draining(*parts).ensure_last_wal,
+            Promoting(*parts).ensure_promoted,
+            Swapping(engine, self._tokens, state, self._tools).ensure_swapped_in,
+            Starting(*parts).ensure_serving,
+            releasing.ensure_released,
+            releasing.ensure_discarded,
+        ]
+
+    def _others(self) -> list[Hand]:
+        engine, secrets, sql = self._engine, self._secrets, self._sql
+        services = Services(engine, secrets, sql, self._tokens, self._settings.state)
+        ledger = Ledger(engine, secrets, sql, self._settings.state)
+        return [
             services.ensure_writers_stopped,
             services.ensure_services_started,
             Hasura(engine, secrets).verify_metadata,
-            Search(engine, secrets, sql, tokens).ensure_search_in_line,
+            Search(engine, secrets, sql, self._tokens).ensure_search_in_line,
             Traffic(engine, secrets).verify_user_journey,
             ledger.measure_loss,
             ledger.measure_downtime,
@@ -154,11 +178,3 @@ class Hands:
             ledger.ensure_recovery_flagged,
             ledger.ensure_recovery_cleared,
         ]
-
-    def control(self) -> list[Hand]:
-        """Return the light hands of the control queue."""
-        return self._control
-
-    def host(self) -> list[Hand]:
-        """Return the hands that touch a host."""
-        return self._host

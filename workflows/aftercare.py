@@ -163,9 +163,7 @@ class Aftercare(ProvenCopy):
         """Judge the outcome from the evidence alone; park while something was not shown."""
         while True:
             report = self.draft(Ending("recovered", ""))
-            required = Required(
-                checks=tuple(self.evidence.mandatory), journey=tuple(self.evidence.journey)
-            )
+            required = Required(checks=tuple(self.evidence.mandatory), journey=tuple(self.evidence.journey))
             ruling = outcome_rule(report, Finished(kind="finished"), required)
             if ruling.outcome == "recovered":
                 self.headline = ruling.headline

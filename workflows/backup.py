@@ -40,9 +40,7 @@ class Protect:
         """Make the two things of ours in the database, and start the receiver."""
         target = (await load(request)).target
         await errand("Protect the database", Protection.ensure_protected, TargetOrder(target=target))
-        receiving = await errand(
-            "Stream the WAL", Protection.ensure_receiving, ReceiveOrder(target=target)
-        )
+        receiving = await errand("Stream the WAL", Protection.ensure_receiving, ReceiveOrder(target=target))
         return Outcome(sentence=receiving.sentence)
 
 

@@ -114,7 +114,6 @@ class Closing:
             changed=tuple(found.changed) if ending.outcome != "recovered" else (),
         )
 
-
     def _skipped(self) -> tuple[StepLine, ...]:
         """Return the skipped steps: in the history they look like failed ones."""
         return tuple(

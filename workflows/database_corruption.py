@@ -66,6 +66,7 @@ class DatabaseCorruption(WayBack):
     SCENARIO = "database_corruption"
 
     @workflow.run
+    # The request is read by the desk; the default is frozen.
     async def run(self, request: RecoveryRequest = RecoveryRequest()) -> RecoveryResult:  # noqa: ARG002, B008
         """Run the runbook above."""
         return await self.conduct(self.recover)

@@ -23,9 +23,7 @@ _RETRIES = RetryPolicy(
 )
 
 
-async def errand(
-    title: str, hand: Callable[[Any, O], R], order: O, *, site: str = names.DEFAULT_SITE
-) -> R:
+async def errand(title: str, hand: Callable[[Any, O], R], order: O, *, site: str = names.DEFAULT_SITE) -> R:
     """Run one hand on the queue of a site's host and return its result."""
     given = order.model_copy(
         update={

@@ -65,7 +65,9 @@ class Doctor:
             Proof(
                 name="backups",
                 passed=newest is not None,
-                evidence=f"newest: {newest.id}, {newest.verified}" if newest else "there is none: dr backup now",
+                evidence=f"newest: {newest.id}, {newest.verified}"
+                if newest
+                else "there is none: dr backup now",
             ),
         ]
 

@@ -18,9 +18,7 @@ class Opening(Runbook):
     async def load(self) -> Target:
         """Load the stack's facts; a run that does not hold the stack's lock stands down."""
         order = StackOrder(stack=self.request.stack, scenario=self.SCENARIO)
-        self.facts = await self.step(
-            "Load the stack", Containers.observe_stack, order, refused_ends=True
-        )
+        self.facts = await self.step("Load the stack", Containers.observe_stack, order, refused_ends=True)
         self.loaded = True
         self.stack_name = self.facts.stack.stack
         self.approvers = self.facts.stack.approvers

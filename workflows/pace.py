@@ -11,7 +11,8 @@ from temporalio.common import (
     SearchAttributeUpdate,
     TypedSearchAttributes,
 )
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 # A killed worker is noticed after this; every hand is kept alive by the worker's liveness beat, so
 # the value does not depend on what the hand does.
@@ -50,7 +51,7 @@ class Trouble:
     def of(cls, error: ActivityError) -> "Trouble":
         """Read the failure of an activity."""
         cause = error.cause
-        if isinstance(cause, TimeoutError):
+        if isinstance(cause, TemporalTimeoutError):
             if cause.type is TimeoutType.SCHEDULE_TO_START:
                 return cls("Unavailable", "no-agent", "no worker took the step", no_agent=True)
             return cls("Unavailable", "step-timeout", "the step ran out of time and tries")

@@ -96,9 +96,7 @@ class ProvenCopy(Opening):
         verified = await self.step(
             "Verify data integrity on the copy",
             Integrity.verify_copy,
-            VerifyOrder(
-                target=target, copy_=copy, checks=self.facts.stack.checks, baseline=backup.contents
-            ),
+            VerifyOrder(target=target, copy_=copy, checks=self.facts.stack.checks, baseline=backup.contents),
             step_id=f"verify_copy{mark}",
         )
         return Proven(backup, restored, copy, verified)

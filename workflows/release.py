@@ -6,7 +6,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.postgres.release import Releasing
     from domain.order import Value
-    from domain.recovery import Released, ReleaseOrder
+    from domain.release import Released, ReleaseOrder
     from workflows.errand import errand
 
 

@@ -4,7 +4,6 @@ Timeouts, retries, search attributes and the console's texts live here, so that 
 the runbook. A workflow never fails because a system was down: it parks, and a parked one goes on.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -118,7 +117,9 @@ class Runbook(Desk, Closing):
                 self._close(record, "failed", trouble.sentence)
                 if refused_ends and trouble.kind == "Refused":
                     raise Ended(Ending("stood_down", f"Refused: {trouble.sentence}")) from None
-                verb = await self.park(step_id, trouble.sentence, code=trouble.code, skippable=skipped is not None)
+                verb = await self.park(
+                    step_id, trouble.sentence, code=trouble.code, skippable=skipped is not None
+                )
                 if verb is Verb.SKIP and skipped is not None:
                     self._close(record, "skipped", f"skipped by a person: {self.parked_reason}")
                     return skipped
@@ -177,15 +178,21 @@ class Runbook(Desk, Closing):
         self.show(f"waiting at the gate {brief.gate}", awaited)
         await self.tell(f"Decision needed at the gate {brief.gate} of {self.stack_name}: {brief.question}")
         await self._wait_for_people(
-            lambda: len(self.approved_by) >= self.policy.quorum
-            or self.rejected is not None
-            or self.aborted is not None,
+            lambda: (
+                len(self.approved_by) >= self.policy.quorum
+                or self.rejected is not None
+                or self.aborted is not None
+            ),
             f"gate {brief.gate}",
         )
         self.brief = None
         self._end_if_aborted()
         if self.rejected is not None:
-            raise Ended(Ending("aborted", f"{self.rejected.by} rejected the gate {brief.gate}: {self.rejected.reason}"))
+            raise Ended(
+                Ending(
+                    "aborted", f"{self.rejected.by} rejected the gate {brief.gate}: {self.rejected.reason}"
+                )
+            )
         self.timeline.mark("decided", workflow.now())
         self.show("running")
 
@@ -228,7 +235,7 @@ class Runbook(Desk, Closing):
             try:
                 await workflow.wait_condition(decided, timeout=patience, timeout_summary=f"reminder: {what}")
                 break
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 waited = workflow.now() - since
                 word = "ESCALATION" if waited >= self.policy.escalate_after else "Reminder"
                 await self.tell(f"{word}: {self.stack_name} still waits, {what}, since {since:%H:%M}Z")
@@ -241,11 +248,17 @@ class Runbook(Desk, Closing):
         order = TellOrder(recovery_id=self.recovery_id, sentence=sentence, stack=self.stack_name)
         try:
             await workflow.execute_activity_method(
-                People.ensure_told, order, summary="Tell people", start_to_close_timeout=timedelta(seconds=20),
-                schedule_to_start_timeout=SCHEDULE_TO_START, retry_policy=NOTICE,
-            )  # fmt: skip
+                People.ensure_told,
+                order,
+                summary="Tell people",
+                start_to_close_timeout=timedelta(seconds=20),
+                schedule_to_start_timeout=SCHEDULE_TO_START,
+                retry_policy=NOTICE,
+            )
         except ActivityError as error:
-            self.timeline.notes.append(Note(at=workflow.now(), sentence=f"not told: {Trouble.of(error).sentence}"))
+            self.timeline.notes.append(
+                Note(at=workflow.now(), sentence=f"not told: {Trouble.of(error).sentence}")
+            )
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -253,9 +266,11 @@ class Runbook(Desk, Closing):
         """Refresh the Web UI: the details of the run, and what lists can be filtered by."""
         workflow.set_current_details(current_details(self.timeline, status, awaited))
         values: dict[str, object] = {
-            "DrState": self.state(), "DrNeedsOperator": needs_operator, "DrScenario": self.SCENARIO,
+            "DrState": self.state(),
+            "DrNeedsOperator": needs_operator,
+            "DrScenario": self.SCENARIO,
             "DrMode": self.request.mode,
-        }  # fmt: skip
+        }
         if self.stack_name:
             values["DrStack"] = self.stack_name
         if phase:

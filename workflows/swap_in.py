@@ -77,7 +77,9 @@ class SwapIn(Aftercare):
         self.fenced = await self.step(
             "Close the damaged server", Fencing.ensure_fenced, TargetOrder(target=target)
         )
-        self.note_change("the server is closed by its pg_hba.conf", "the kept file is in the recovery's records")
+        self.note_change(
+            "the server is closed by its pg_hba.conf", "the kept file is in the recovery's records"
+        )
         self.last_wal = await self.step(
             "Replay the last WAL",
             Draining.ensure_last_wal,
@@ -162,6 +164,9 @@ class SwapIn(Aftercare):
         self.note_change(
             "the restored data is in the live volume", f"the damaged data is in {swapped.kept_volume}"
         )
+        await self._start(target, promoted, slot)
+
+    async def _start(self, target: Target, promoted: Promoted, slot: str) -> None:
         await self.step(
             "Start PostgreSQL",
             Starting.ensure_serving,

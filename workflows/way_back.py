@@ -12,7 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.services import Services
     from domain.backups import ReceiveOrder
     from domain.order import Outcome, Target, TargetOrder
-    from domain.recovery import DiscardOrder, Released, ServeOrder, ServicesOrder, ServicesStarted, Serving
+    from domain.recovery import ServeOrder, ServicesOrder, ServicesStarted, Serving
+    from domain.release import DiscardOrder, Released
     from workflows.swap_in import SwapIn
 
 
@@ -35,7 +36,9 @@ class WayBack(SwapIn):
             self.evidence.facts["copy"] = discarded.sentence
             if self.found.answers:
                 await self._open_living_server(target)
-            await self.step("Resume the ledger's markers", Ledger.ensure_markers_resumed, order, skipped=Outcome())
+            await self.step(
+                "Resume the ledger's markers", Ledger.ensure_markers_resumed, order, skipped=Outcome()
+            )
         await self.clear_flag(target)
 
     async def _open_living_server(self, target: Target) -> None:

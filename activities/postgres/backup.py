@@ -200,16 +200,21 @@ class Backups:
             reason=order.reason,
             wal_segment_bytes=seen.wal_segment_bytes,
         )
-        catalogue.write_entry(partial, backup)
-        final = partial.rename(partial.with_name(backup_id))
-        catalogue.sync_directory(partial.parent)
-        (final / _SEEN).unlink(missing_ok=True)
+        _publish(partial, backup)
         return backup
 
     def _discard(self, state: ContainerState, partial: Path) -> None:
         if partial.is_dir():
             shutil.rmtree(partial)
         self._engine.remove(state.id, force=True)
+
+
+def _publish(partial: Path, backup: Backup) -> None:
+    """Write the entry last, then give the directory its name."""
+    catalogue.write_entry(partial, backup)
+    final = partial.rename(partial.with_name(backup.id))
+    catalogue.sync_directory(partial.parent)
+    (final / _SEEN).unlink(missing_ok=True)
 
 
 def _refuse_what_cannot_be(target: Target, seen: _Seen) -> None:

@@ -13,7 +13,7 @@ from activities.records import Records
 from activities.tokens import Tokens
 from domain.errors import Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, short_id
-from domain.recovery import DiscardOrder, Released, ReleaseOrder
+from domain.release import DiscardOrder, Released, ReleaseOrder
 
 KIND = "released"
 _KEEPER = "keeper"

@@ -66,7 +66,7 @@ class Sql:
 
 
 @contextmanager
-def _connect(  # noqa: PLR0913 - the parts of one connection
+def _connect(
     *, host: str, port: int, user: str, password: str, dbname: str, options: str
 ) -> Iterator[Connection]:
     try:

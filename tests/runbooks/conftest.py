@@ -30,7 +30,6 @@ from domain.ledger import Downtime, DowntimeOrder, Loss, LossOrder, MarkersPause
 from domain.order import Facts, Order, Outcome, PostgresTarget, ServiceTarget, StackOrder, Target, TargetOrder
 from domain.recovery import (
     Copy,
-    DiscardOrder,
     Fenced,
     FollowOrder,
     Judged,
@@ -39,7 +38,6 @@ from domain.recovery import (
     Promoted,
     PromoteOrder,
     Proof,
-    Released,
     Restored,
     RestoreOrder,
     ServeOrder,
@@ -52,6 +50,7 @@ from domain.recovery import (
     Verified,
     VerifyOrder,
 )
+from domain.release import DiscardOrder, Released
 from domain.report import ReportOrder, ReportWritten
 from domain.stack import GatePolicy, Kind, Objective, Service, Stack
 from infra.temporal.server import find_program
@@ -64,23 +63,37 @@ LOSSLESS = Loss(postgres=StoreLoss(seconds=0.0, markers_lost=0, markers_acknowle
 
 def service(name: str, kind: Kind) -> ServiceTarget:
     return ServiceTarget(
-        name=name, kind=kind, container_id=f"id-{name}", container_name=f"x_{name}", image="i", image_id="sha256:1",
+        name=name,
+        kind=kind,
+        container_id=f"id-{name}",
+        container_name=f"x_{name}",
+        image="i",
+        image_id="sha256:1",
         state="running",
-    )  # fmt: skip
+    )
 
 
 TARGET = Target(
     stack="lab",
     project="lab",
     postgres=PostgresTarget(
-        service="postgres", container_id="c", container_name="x_postgres", image_id="sha256:1", volume="v",
-        mount_path="/var/lib/postgresql/data", pgdata="/var/lib/postgresql/data", uid=999, gid=999,
+        service="postgres",
+        container_id="c",
+        container_name="x_postgres",
+        image_id="sha256:1",
+        volume="v",
+        mount_path="/var/lib/postgresql/data",
+        pgdata="/var/lib/postgresql/data",
+        uid=999,
+        gid=999,
     ),
     services=(
-        service("postgres", Kind.POSTGRES), service("hasura", Kind.HASURA), service("meilisearch", Kind.SEARCH),
+        service("postgres", Kind.POSTGRES),
+        service("hasura", Kind.HASURA),
+        service("meilisearch", Kind.SEARCH),
     ),
     shelf="/shelf",
-)  # fmt: skip
+)
 STACK = Stack(
     stack="lab",
     project="lab",
@@ -89,10 +102,20 @@ STACK = Stack(
     gates={"swap": GatePolicy(self_approval="refused")},
 )
 BACKUP = Backup(
-    id="20260102T000000Z-base", path="postgres/base/x", started_at=NOW, ended_at=NOW, bytes=1, system_identifier="1",
-    server_version="17.0", image_id="sha256:1", timeline=1, start_lsn="0/1", stop_lsn="0/2", start_segment="0" * 24,
+    id="20260102T000000Z-base",
+    path="postgres/base/x",
+    started_at=NOW,
+    ended_at=NOW,
+    bytes=1,
+    system_identifier="1",
+    server_version="17.0",
+    image_id="sha256:1",
+    timeline=1,
+    start_lsn="0/1",
+    stop_lsn="0/2",
+    start_segment="0" * 24,
     verified=Level.MANIFEST,
-)  # fmt: skip
+)
 COPY = Copy(
     container="k", volume="w", socket_dir="/s", user="postgres", database="d", timeline=1, replayed_lsn="0/3"
 )
@@ -101,9 +124,14 @@ PASSED = (Proof(name="heap and index counts", passed=True, evidence="equal"),)
 
 def assessment(verdict: Verdict, *, answers: bool = True) -> Assessment:
     return Assessment(
-        verdict=verdict, because="invalid page in block 7", running=True, answers=answers, timeline=1,
-        witnesses=(Witness(name="amcheck", finding=Finding.DAMAGED, evidence="block 7"),), sentence="looked",
-    )  # fmt: skip
+        verdict=verdict,
+        because="invalid page in block 7",
+        running=True,
+        answers=answers,
+        timeline=1,
+        witnesses=(Witness(name="amcheck", finding=Finding.DAMAGED, evidence="block 7"),),
+        sentence="looked",
+    )
 
 
 class Hands:
@@ -143,7 +171,10 @@ class Hands:
                     target_lsn="0/4", replayed_lsn="0/4", source="archive", server_stopped_cleanly=True
                 ),
             ),
-            "ensure_promoted": (PromoteOrder, lambda o: Promoted(timeline=2, system_identifier="1", slot=o.slot)),
+            "ensure_promoted": (
+                PromoteOrder,
+                lambda o: Promoted(timeline=2, system_identifier="1", slot=o.slot),
+            ),
             "ensure_swapped_in": (SwapOrder, lambda _: Swapped(kept_volume="w", kept_bytes=5, keeper="k")),
             "ensure_serving": (ServeOrder, lambda _: Serving(timeline=2, writable_at=NOW)),
             "ensure_receiving": (ReceiveOrder, lambda o: Receiving(slot=o.slot, directory="d", active=True)),
@@ -222,7 +253,7 @@ async def environment(temporal_program: str) -> AsyncIterator[WorkflowEnvironmen
 
 
 def _key(name: str, kind: str) -> SearchAttributeKey[Any]:
-    makers = {
+    makers: dict[str, Callable[[str], SearchAttributeKey[Any]]] = {
         "Keyword": SearchAttributeKey.for_keyword,
         "Int": SearchAttributeKey.for_int,
         "Bool": SearchAttributeKey.for_bool,
@@ -250,12 +281,13 @@ class Bench:
         )
 
     async def until(self, handle: WorkflowHandle[Any, Any], state: str) -> StatusView:
-        for _ in range(600):
+        while True:
             view: StatusView = await handle.query("status", result_type=StatusView)
             if view.state == state:
                 return view
+            if view.state == "ended":
+                pytest.fail(f"the run ended without reaching {state}: {view.lines}")
             await asyncio.sleep(0.05)
-        pytest.fail(f"the run never reached {state}; it is {view.state}: {view.lines}")
 
 
 @pytest.fixture
@@ -281,5 +313,3 @@ async def bench(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
 @pytest.fixture
 def unavailable() -> DrError:
     return Unavailable("the server is away", code="away")
-
-

@@ -14,7 +14,7 @@ from activities.tokens import Tokens
 from domain.backups import ReceiveOrder
 from domain.errors import DrError, Refused, Unavailable, VerificationFailed
 from domain.names import container_name
-from domain.recovery import DiscardOrder, Released, ReleaseOrder
+from domain.release import DiscardOrder, Released, ReleaseOrder
 from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Scene, recovery
 
