@@ -26,6 +26,8 @@ from domain.errors import DrError
 from domain.stack import Call, Stack
 
 TIMEOUT_SECONDS = 1.0
+SIGN_IN_TIMEOUT_SECONDS = 5.0
+"""A password is checked slowly on purpose; a busy machine must not keep the prober out for ever."""
 RENEW_AFTER_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 1.0
 ROTATE_AT_BYTES = 50 * 1000 * 1000
@@ -144,7 +146,7 @@ class Prober:
         return True
 
     def _renew(self, call: Call) -> None:
-        answer = self._ask(call)
+        answer = self._ask(call, SIGN_IN_TIMEOUT_SECONDS)
         if answer is None:
             return
         if not _right(call, answer):
@@ -154,7 +156,7 @@ class Prober:
         self._captured = {name: _value(answer, path) for name, path in call.capture.items()}
         self._signed_in_at = time.monotonic()
 
-    def _ask(self, call: Call) -> httpx.Response | None:
+    def _ask(self, call: Call, timeout_seconds: float = TIMEOUT_SECONDS) -> httpx.Response | None:
         if self._client is None:
             return None
         words = {**self._words, **self._captured, "nonce": uuid.uuid4().hex}
@@ -164,6 +166,7 @@ class Prober:
                 str(_filled(call.path, words)),
                 headers={key: str(_filled(value, words)) for key, value in call.headers.items()},
                 json=_filled(call.body, words) if call.body is not None else None,
+                timeout=timeout_seconds,
             )
         except (httpx.HTTPError, ValueError) as error:
             self.trouble = f"{call.name}: {type(error).__name__}"
