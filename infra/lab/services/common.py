@@ -107,4 +107,4 @@ def serve(make: Callable[[], web.Application], port: int) -> None:
     """Serve an application on every address of the container until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stdout)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    web.run_app(make(), host="0.0.0.0", port=port, access_log=None, print=None, shutdown_timeout=5)  # noqa: S104 - in a container
+    web.run_app(make(), host="0.0.0.0", port=port, access_log=None, print=None, shutdown_timeout=0.5)  # noqa: S104 - in a container
