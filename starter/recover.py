@@ -36,7 +36,7 @@ def corruption(
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Recover a corrupted PostgreSQL: restore while people decide, then swap."""
-    request = RecoveryRequest(stack=stack, requested_by=by or getpass.getuser(), reason=reason)
+    request = RecoveryRequest(stack=stack or yes_stack, requested_by=by or getpass.getuser(), reason=reason)
 
     async def work(client: Client, settings: Settings) -> Exit:
         if plan or not no_plan:
@@ -77,9 +77,14 @@ async def _plan(client: Client, settings: Settings, request: RecoveryRequest, *,
         answer("recover", result, as_json=True, human=lambda _: None)
     else:
         say(result.rule)
-    if result.rule.startswith("Refused:"):
+    if _was_refused(result):
         return Exit.REFUSED
     return Exit.DONE if result.rule.startswith("Plan") else Exit.STOOD_DOWN
+
+
+def _was_refused(result: RecoveryResult) -> bool:
+    """Tell a run that was refused at its start from one that looked and stood down."""
+    return result.outcome == "stood_down" and result.rule.startswith("Refused:")
 
 
 def _confirmed(yes_stack: str, stack: str) -> str:
@@ -118,7 +123,7 @@ async def follow_to_end(
         if described.status is not WorkflowExecutionStatus.RUNNING:
             result = await orchestrator.result_of(handle)
             answer("recover", result, as_json=as_json, human=partial(_print_result, result=result))
-            return OUTCOME_EXIT[result.outcome]
+            return Exit.REFUSED if _was_refused(result) else OUTCOME_EXIT[result.outcome]
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
