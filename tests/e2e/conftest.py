@@ -40,9 +40,22 @@ def lab_stand() -> Iterator[Stand]:
 
 @pytest.fixture
 def stand(lab_stand: Stand) -> Iterator[Stand]:
-    """Hand out the stand; a test may leave a run open or the database damaged."""
+    """Hand out the stand with a sound database; a damaged one is recovered first."""
+    lab_stand.end_open_run()
+    if lab_stand.dirty:
+        lab_stand.to_the_end(lab_stand.recover())
     yield lab_stand
-    lab_stand.put_right()
+    lab_stand.end_open_run()
+
+
+@pytest.fixture
+def damaged(lab_stand: Stand) -> Iterator[Stand]:
+    """Hand out the stand with damaged pages; damage that an earlier test left serves as well."""
+    lab_stand.end_open_run()
+    if not lab_stand.dirty:
+        lab_stand.damage_pages()
+    yield lab_stand
+    lab_stand.end_open_run()
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class Said:
         return said
 
     @property
-    def data(self) -> Any:  # noqa: ANN401 - JSON of whatever command
+    def data(self) -> Any:
         """The answer inside the envelope."""
         assert "data" in self.envelope, f"{self.out}\n{self.progress}"
         return self.envelope["data"]
@@ -110,7 +110,7 @@ class Stand:
     # -- its life ---------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Start lab, Temporal, worker and ledger, and protect the database with one base backup."""
+        """Start lab, Temporal, worker and ledger, and protect the database with two base backups."""
         self.stack_file = write_stack_file(self.settings, self.name)
         # The classic mistake: the prefix of the container names taken for the compose project.
         text = self.stack_file.read_text().replace(
@@ -122,6 +122,7 @@ class Stand:
         self.lab.up()
         self.events.start()
         assert self.dr("up").code == 0
+        self.take_backup()
         self.take_backup()
 
     def down(self) -> None:
@@ -328,14 +329,12 @@ class Stand:
         os.kill(endpoint.pid, signal.SIGKILL)
         until(lambda: server.status(self.temporal) is None, "the server is gone")
 
-    def put_right(self) -> None:
-        """End what a test left open, and bring a damaged lab back, so that the next one starts sound."""
+    def end_open_run(self) -> None:
+        """End what a test left open."""
         view = self.look()
         if view is not None and view.state != "ended":
             self.dr("abort", "--stack", self.name, "--by", "test", "--reason", "the test is over")
             until(lambda: (v := self.look()) is not None and v.state == "ended", "the end of the open run")
-        if self.dirty:
-            self.to_the_end(self.recover())
 
 
 def _temporal_port() -> int:

@@ -23,9 +23,9 @@ def stopped_in_the_middle(stand: Stand, role: str) -> str:
     return until(froze, f"a container {role} that runs", pause=0.01)
 
 
-def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(stand: Stand, host: Host) -> None:
+def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(damaged: Stand, host: Host) -> None:
+    stand = damaged
     kept_before = set(host.kept())
-    stand.damage_pages()
     begun = stand.begin_recovery()
     job = stopped_in_the_middle(stand, "restore")
     run_id = stand.begun(begun)
@@ -47,8 +47,8 @@ def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(stand: 
     assert host.leftovers() == []
 
 
-def test_an_approval_before_and_after_a_kill_of_temporal_counts_once(stand: Stand, host: Host) -> None:
-    stand.damage_pages()
+def test_an_approval_before_and_after_a_kill_of_temporal_counts_once(damaged: Stand, host: Host) -> None:
+    stand = damaged
     run_id = stand.recover()
     view = stand.wait("gate")
     assert isinstance(view, StatusView)

@@ -1,8 +1,6 @@
 """What ``dr`` refuses, it refuses before anything is stopped or made."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -66,29 +64,3 @@ def test_a_release_of_what_no_recovery_kept_is_refused(stand: Stand) -> None:
     said = stand.dr("release", "20200101T0000Z-00000000", "--yes")
     assert said.code == 5, said
     assert "kept nothing aside" in said.error["what"]
-
-
-@pytest.fixture
-def no_room(stand: Stand) -> Iterator[None]:
-    """Let every backup say that it needs more room than any disk has."""
-    shelf = Path(stand.target().shelf)
-    entries = sorted(shelf.glob("postgres/base/*/dr.json"))
-    kept = {entry: entry.read_bytes() for entry in entries}
-    assert kept
-    for entry, content in kept.items():
-        entry.write_text(json.dumps({**json.loads(content), "bytes": 2**50}))
-    yield
-    for entry, content in kept.items():
-        entry.write_bytes(content)
-
-
-def test_without_room_for_a_copy_a_recovery_parks_before_anything_is_stopped(
-    stand: Stand, no_room: None
-) -> None:
-    stand.damage_pages()
-    said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
-    assert said.code == 4, said
-    assert said.data["parked_step"] == "choose_backup"
-    assert "No room" in said.data["parked_reason"]
-    assert stand.sql("SELECT 1") == [(1,)]
-    assert stand.dr("abort", "--by", "test", "--reason", "there is no room").code == 0

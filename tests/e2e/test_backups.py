@@ -1,10 +1,13 @@
 """A backup that is damaged on the shelf is never restored, and people may always say no."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.e2e.stand import Stand, until
 from tests.e2e.witness import Host
@@ -31,27 +34,38 @@ def _flip(path: Path) -> None:
         file.write(bytes([byte ^ 0xFF]))
 
 
-def test_the_newest_backup_is_damaged_and_is_passed_over_for_an_older_one(stand: Stand, host: Host) -> None:
-    newest = stand.take_backup()
-    kept_before = set(host.kept())
-    with flipped([stand.relation_of(newest)]):
-        stand.damage_pages()
-        report = stand.to_the_end(stand.recover())
-    assert report["outcome"] == "recovered", report["rule"]
-    (reason,) = [line for line in report["passed_over"] if line.startswith(f"{newest['id']}:")]
-    assert "checksum mismatch" in reason
-    assert newest["id"] not in report["facts"]["backup"]
-    # The WAL since the older backup is whole, so that nothing more is lost.
-    assert report["loss"]["postgres"]["markers_lost"] == 0
-    assert len(set(host.kept()) - kept_before) == 1
-    assert host.leftovers() == []
+@pytest.fixture
+def no_room(lab_stand: Stand) -> Iterator[None]:
+    """Let every backup say that it needs more room than any disk has."""
+    shelf = Path(lab_stand.target().shelf)
+    entries = sorted(shelf.glob("postgres/base/*/dr.json"))
+    kept = {entry: entry.read_bytes() for entry in entries}
+    assert kept
+    for entry, content in kept.items():
+        entry.write_text(json.dumps({**json.loads(content), "bytes": 2**50}))
+    yield
+    for entry, content in kept.items():
+        entry.write_bytes(content)
+
+
+def test_without_room_for_a_copy_a_recovery_parks_before_anything_is_stopped(
+    damaged: Stand, host: Host, no_room: None
+) -> None:
+    stand, services, volumes = damaged, host.services(), host.volumes()
+    said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
+    assert said.code == 4, said
+    assert said.data["parked_step"] == "choose_backup"
+    assert "No room" in said.data["parked_reason"]
+    assert stand.sql("SELECT 1") == [(1,)]
+    assert host.services() == services
+    assert host.volumes() == volumes
+    assert stand.dr("abort", "--by", "test", "--reason", "there is no room").code == 0
 
 
 def test_without_a_whole_backup_a_recovery_parks_with_nothing_stopped_and_can_be_aborted(
-    stand: Stand, host: Host
+    damaged: Stand, host: Host
 ) -> None:
-    rows = stand.backups()
-    stand.damage_pages()
+    stand, rows = damaged, damaged.backups()
     services, volumes = host.services(), host.volumes()
     with flipped([stand.relation_of(row) for row in rows]):
         said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
@@ -73,8 +87,8 @@ def test_without_a_whole_backup_a_recovery_parks_with_nothing_stopped_and_can_be
     assert host.volumes() == volumes
 
 
-def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(stand: Stand, host: Host) -> None:
-    stand.damage_pages()
+def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(damaged: Stand, host: Host) -> None:
+    stand = damaged
     services, volumes = host.services(), host.volumes()
     waiting = stand.begin("recover", "corruption", "--no-plan", "--yes-stack", stand.name, "--json")
     until(lambda: (view := stand.look()) and view.state != "ended", "the open run")
@@ -100,6 +114,21 @@ def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(stand:
     assert datetime.fromisoformat(report["ended_at"]).tzinfo is not None
     assert host.services() == services
     assert host.volumes() == volumes
+    assert host.leftovers() == []
+
+
+def test_the_newest_backup_is_damaged_and_is_passed_over_for_an_older_one(damaged: Stand, host: Host) -> None:
+    stand, newest = damaged, damaged.backups()[0]
+    kept_before = set(host.kept())
+    with flipped([stand.relation_of(newest)]):
+        report = stand.to_the_end(stand.recover())
+    assert report["outcome"] == "recovered", report["rule"]
+    (reason,) = [line for line in report["passed_over"] if line.startswith(f"{newest['id']}:")]
+    assert "checksum mismatch" in reason
+    assert newest["id"] not in report["facts"]["backup"]
+    # The WAL since the older backup is whole, so that nothing more is lost.
+    assert report["loss"]["postgres"]["markers_lost"] == 0
+    assert len(set(host.kept()) - kept_before) == 1
     assert host.leftovers() == []
 
 
