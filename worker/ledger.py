@@ -257,16 +257,17 @@ def _asked(settings: Settings, arguments: Sequence[str] | None) -> argparse.Name
 
 
 def _stack(settings: Settings, name: str, file: Path | None) -> Stack:
-    paths = [file] if file is not None else list(settings.stacks().values())
-    known = [parse_stack(path.read_text(), str(path))[0] for path in paths]
-    for stack in known:
-        if name in {"", stack.stack}:
-            return stack
-    raise Refused(
-        f"no stack is named {name}",
-        hint=f"known here: {', '.join(sorted(stack.stack for stack in known)) or 'none'}",
-        code="stack-unknown",
-    )
+    # Only the file that is asked for is read: a broken one of another stack is that stack's trouble.
+    files = settings.stacks()
+    path = file or (files.get(name) if name else next(iter(files.values()), None))
+    stack = parse_stack(path.read_text(), str(path))[0] if path is not None else None
+    if stack is None or name not in {"", stack.stack}:
+        raise Refused(
+            f"no stack is named {name}",
+            hint=f"known here: {', '.join(sorted(files)) or 'none'}",
+            code="stack-unknown",
+        )
+    return stack
 
 
 if __name__ == "__main__":
