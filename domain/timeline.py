@@ -1,6 +1,7 @@
 """The timeline of a run while it goes on, and how it is shown in the Web UI."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import BaseModel, Field
@@ -9,6 +10,8 @@ from domain.approval import Brief
 from domain.report import DecisionLine, Mark, Note
 
 _SIGNS = {"done": "✓", "running": "…", "failed": "✗", "skipped": "⚠", "parked": "■"}
+# A long list of facts would push the answer off the screen.
+_FACTS_BEFORE_THE_ANSWER = 6
 
 
 class StepRecord(BaseModel):
@@ -70,13 +73,17 @@ def current_details(timeline: Timeline, status: str, awaited: str) -> str:
 def ask_at_gate(brief: Brief, digest: str) -> str:
     """Return the brief with the exact JSON to paste for the signals ``approve`` and ``reject``."""
     approve = {"gate": brief.gate, "digest": digest, "by": "YOUR NAME", "reason": ""}
-    facts = "\n".join(f"- {fact}" for fact in brief.facts)
-    return (
-        f"### Gate `{brief.gate}`: {brief.question}\n\n{facts}\n\n"
-        f"Cannot be undone: {brief.cannot_be_undone}\n\n"
-        "To decide: *More Actions* → *Send a Signal* → `approve` or `reject`, with\n\n"
-        f"```json\n{json.dumps(approve)}\n```"
-    )
+    first, more = brief.facts[:_FACTS_BEFORE_THE_ANSWER], brief.facts[_FACTS_BEFORE_THE_ANSWER:]
+    parts = [
+        f"### Gate `{brief.gate}`: {brief.question}",
+        _list(first),
+        f"**Cannot be undone:** {brief.cannot_be_undone}" if brief.cannot_be_undone else "",
+        "**To decide:** *More Actions* → *Send a Signal* → `approve` or `reject`, with",
+        f"```json\n{json.dumps(approve)}\n```",
+        "**More facts**" if more else "",
+        _list(more),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def ask_when_parked(step_id: str, reason: str, *, skippable: bool) -> str:
@@ -85,9 +92,13 @@ def ask_when_parked(step_id: str, reason: str, *, skippable: bool) -> str:
     answer = {"step": step_id, "by": "YOUR NAME", "reason": "WHY"}
     return (
         f"### Parked at `{step_id}`\n\n{reason}\n\n"
-        f"To decide: *More Actions* → *Send a Signal* → {verbs}, with\n\n"
+        f"**To decide:** *More Actions* → *Send a Signal* → {verbs}, with\n\n"
         f"```json\n{json.dumps(answer)}\n```"
     )
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _seconds(step: StepRecord) -> float:
