@@ -35,6 +35,7 @@ imports: venv
 
 tests: ## the tests alone
 	@$(BOOTSTRAP) --browser
+	@$(BIN)/python -m infra.images
 	$(BIN)/pytest
 
 format: venv ## lay the code out
