@@ -79,7 +79,7 @@ def ask_at_gate(brief: Brief, digest: str) -> str:
         _list(first),
         f"**Cannot be undone:** {brief.cannot_be_undone}" if brief.cannot_be_undone else "",
         "**To decide:** *More Actions* → *Send a Signal* → `approve` or `reject`, with",
-        f"```json\n{json.dumps(approve)}\n```",
+        f"```json\n{json.dumps(approve, indent=2)}\n```",
         "**More facts**" if more else "",
         _list(more),
     ]
@@ -93,7 +93,7 @@ def ask_when_parked(step_id: str, reason: str, *, skippable: bool) -> str:
     return (
         f"### Parked at `{step_id}`\n\n{reason}\n\n"
         f"**To decide:** *More Actions* → *Send a Signal* → {verbs}, with\n\n"
-        f"```json\n{json.dumps(answer)}\n```"
+        f"```json\n{json.dumps(answer, indent=2)}\n```"
     )
 
 
