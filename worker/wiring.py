@@ -25,6 +25,7 @@ from activities.postgres.integrity import Integrity
 from activities.postgres.last_wal import Draining
 from activities.postgres.listing import Listing
 from activities.postgres.promote import Promoting
+from activities.postgres.proving import Proving
 from activities.postgres.quiet import Quiet
 from activities.postgres.receiver import Protection
 from activities.postgres.release import Releasing
@@ -147,6 +148,7 @@ class Hands:
             quiet.ensure_quiet,
             quiet.ensure_unquiet,
             Choosing(engine, state).choose_backup,
+            Proving().ensure_recorded_restored,
             Restoring(engine, self._tokens, state).ensure_restored,
             Following(*parts).ensure_following,
             integrity.verify_copy,

@@ -10,11 +10,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.ledger import Ledger
     from activities.postgres.backup import Backups
     from activities.postgres.integrity import Integrity, VerifyServerOrder
+    from activities.postgres.proving import Proving
     from activities.postgres.quiet import Quiet
     from activities.search import Search
     from activities.services import Services
     from activities.traffic import JourneyOrder, Traffic
-    from domain.backups import BackupChoice, BackupOrder
+    from domain.backups import Backup, BackupChoice, BackupOrder, VerifyBackupOrder
     from domain.diagnosis import Assessment, Finding, Verdict
     from domain.durations import spoken
     from domain.ledger import DowntimeOrder, LossOrder
@@ -113,7 +114,7 @@ class Aftercare(ProvenCopy):
             skipped=Outcome(sentence="left there by a person"),
         )
 
-    async def settle(self, target: Target, promoted: Promoted) -> None:
+    async def settle(self, target: Target, promoted: Promoted, backup: Backup) -> None:
         """Check the server, measure what was lost and how long users waited, and back up at once."""
         await self.step("Let vacuum run again", Quiet.ensure_unquiet, TargetOrder(target=target))
         server = await self.step(
@@ -147,6 +148,12 @@ class Aftercare(ProvenCopy):
             "Take a fresh base backup",
             Backups.ensure_base_backup,
             BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
+        )
+        await self.step(
+            "Record that the backup was restorable",
+            Proving.ensure_recorded_restored,
+            VerifyBackupOrder(target=target, backup_id=backup.id),
+            skipped=backup,
         )
         await self.clear_flag(target)
 

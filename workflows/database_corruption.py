@@ -37,8 +37,9 @@ restored copy; a server that still answers goes on serving until they have decid
 29. Measure loss and skew of all stores
 30. Measure the downtime
 31. Take a fresh base backup
-32. Note that the recovery is over
-33. Write the report
+32. Record that the backup was restorable
+33. Note that the recovery is over
+34. Write the report
 
 A server that cannot serve anyway is closed (11 to 14) without waiting for people, before step 8.
 The search index is brought in line before users come back only where rows were lost, else after 26.
@@ -95,7 +96,7 @@ class DatabaseCorruption(WayBack):
             await self.ask_again_if_worse(brief, found, proven, measured)
         await self.swap_in(target, proven)
         await self.bring_back_users(target, rows_lost=measured.loss.postgres.markers_lost != 0)
-        await self.settle(target, self.promoted)
+        await self.settle(target, self.promoted, proven.backup)
         return await self.verdict()
 
     async def _assess(self, target: Target) -> Assessment:

@@ -71,6 +71,10 @@ def attributes(
             flag = SearchAttributeKey.for_bool(name)
             if known.get(flag) != value:
                 updates.append(flag.value_set(value))
+        elif isinstance(value, int):
+            number = SearchAttributeKey.for_int(name)
+            if known.get(number) != value:
+                updates.append(number.value_set(value))
         else:
             word = SearchAttributeKey.for_keyword(name)
             if known.get(word) != value:

@@ -79,7 +79,7 @@ class Runbook(Desk, Closing):
         )
         result = self.result(ending, draft, written)
         self.ended = True
-        self.show(f"ended: {result.outcome}")
+        self.show(f"ended: {result.outcome}", result=result)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return result
 
@@ -262,19 +262,31 @@ class Runbook(Desk, Closing):
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def show(self, status: str, awaited: str = "", *, phase: str = "", needs_operator: bool = False) -> None:
+    def show(
+        self,
+        status: str,
+        awaited: str = "",
+        *,
+        phase: str = "",
+        needs_operator: bool = False,
+        result: RecoveryResult | None = None,
+    ) -> None:
         """Refresh the Web UI: the details of the run, and what lists can be filtered by."""
         workflow.set_current_details(current_details(self.timeline, status, awaited))
         values: dict[str, object] = {
-            "DrState": self.state(),
+            "DrState": result.outcome if result else self.state(),
             "DrNeedsOperator": needs_operator,
             "DrScenario": self.SCENARIO,
             "DrMode": self.request.mode,
         }
         if self.stack_name:
             values["DrStack"] = self.stack_name
+            values["DrSite"] = self.facts.stack.site if self.loaded else names.DEFAULT_SITE
         if phase:
             values["DrPhase"] = phase
+        if result is not None:
+            measured = {"DrRtoSeconds": result.rto_seconds, "DrRpoSeconds": result.loss.postgres.seconds}
+            values |= {name: round(seconds) for name, seconds in measured.items() if seconds is not None}
         known = workflow.info().typed_search_attributes
         updates = attributes(values, known)
         if updates:

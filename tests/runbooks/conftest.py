@@ -22,7 +22,16 @@ from activities.postgres.integrity import VerifyServerOrder
 from activities.reports import Reports
 from activities.traffic import JourneyOrder
 from domain import names
-from domain.backups import Backup, BackupChoice, BackupOrder, ChooseOrder, Level, ReceiveOrder, Receiving
+from domain.backups import (
+    Backup,
+    BackupChoice,
+    BackupOrder,
+    ChooseOrder,
+    Level,
+    ReceiveOrder,
+    Receiving,
+    VerifyBackupOrder,
+)
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
 from domain.errors import DrError, Unavailable
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView, Told
@@ -190,6 +199,7 @@ class Hands:
             "verify_server": (VerifyServerOrder, lambda _: Judged(passed=True)),
             "measure_downtime": (DowntimeOrder, lambda _: Downtime(seconds=2.5, actions=10)),
             "ensure_base_backup": (BackupOrder, lambda _: BACKUP),
+            "ensure_recorded_restored": (VerifyBackupOrder, lambda _: BACKUP),
             "ensure_discarded": (DiscardOrder, lambda _: Released()),
         }
 
