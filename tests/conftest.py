@@ -7,6 +7,7 @@ import pytest
 TESTS = Path(__file__).parent
 TIER_OF_FOLDER = {
     "architecture": "unit",
+    "browser": "browser",
     "domain": "unit",
     "drills": "e2e",
     "e2e": "e2e",
@@ -16,7 +17,7 @@ TIER_OF_FOLDER = {
     "replay": "wf",
     "runbooks": "wf",
 }
-TIERS = {*TIER_OF_FOLDER.values(), "browser"}
+TIERS = set(TIER_OF_FOLDER.values())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
