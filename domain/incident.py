@@ -1,5 +1,6 @@
 """What an operator asks for, and what a run answers."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -48,6 +49,8 @@ class StatusView(Value):
     parked_reason: str = ""
     parked_code: str = ""
     skippable: bool = False
+    waiting_since: datetime | None = None
+    """Since when people are waited for."""
     lines: tuple[str, ...] = ()
 
 

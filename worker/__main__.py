@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from domain import names
 from domain.errors import DrError
-from worker import logs, telemetry
+from worker import logs, metrics, telemetry
 from worker.connection import connect_patiently
 from worker.liveness import Liveness
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
@@ -30,10 +30,11 @@ _AT_ONCE = 8
 async def serve(settings: Settings) -> None:
     """Connect, prove that open runs can be replayed, then poll until SIGTERM or SIGINT."""
     log = structlog.get_logger()
+    runtime = telemetry.runtime(settings)
     client = await connect_patiently(
         "+".join(_roles(settings)),
         settings.state,
-        runtime=telemetry.runtime(settings),
+        runtime=runtime,
         interceptors=tuple(telemetry.tracing(settings)),
     )
     if "control" in _roles(settings):
@@ -47,6 +48,9 @@ async def serve(settings: Settings) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers:
                 await stack.enter_async_context(worker)
+            if "control" in _roles(settings):
+                watching = asyncio.create_task(metrics.watch(client, runtime.metric_meter, settings))
+                stack.callback(watching.cancel)
             log.info("polling", queues=[worker.task_queue for worker in workers], identity=client.identity)
             await stop.wait()
             log.info("draining")

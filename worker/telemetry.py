@@ -1,15 +1,16 @@
 """Metrics on ``/metrics``, and traces when an OTLP endpoint is set."""
 
+import atexit
 from datetime import timedelta
 
-import opentelemetry.trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from temporalio.contrib.opentelemetry import TracingInterceptor, create_tracer_provider
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
+from worker.metrics import STEP_BUCKETS
 from worker.settings import Settings
+from worker.tracing import Tracing
 
 _HEARTBEAT = timedelta(seconds=10)
 
@@ -23,17 +24,17 @@ def runtime(settings: Settings) -> Runtime:
         counters_total_suffix=True,
         unit_suffix=False,
         durations_as_seconds=True,
+        histogram_bucket_overrides={"dr_recovery_step_seconds": list(STEP_BUCKETS)},
     )
     return Runtime(telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=_HEARTBEAT)
 
 
-def tracing(settings: Settings) -> list[TracingInterceptor]:
+def tracing(settings: Settings) -> list[Tracing]:
     """Return the interceptor that makes one trace a recovery and one span a step, if asked for."""
     if not settings.otlp_endpoint:
         return []
-    provider = create_tracer_provider(resource=Resource.create({"service.name": "dr-worker"}))
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True))
-    )
-    opentelemetry.trace.set_tracer_provider(provider)
-    return [TracingInterceptor(provider.get_tracer("dr"))]
+    exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)
+    processor = BatchSpanProcessor(exporter)
+    # The last spans of a worker that is told to stop are sent before it is gone.
+    atexit.register(processor.shutdown)
+    return [Tracing(processor, Resource.create({"service.name": "dr-worker"}))]

@@ -41,6 +41,7 @@ class Desk:
         self.aborted: Decision | None = None
         self.ended = False
         self.loaded = False
+        self.waiting_since: datetime | None = None
         self.flagged = False
         self.writers_stopped = False
         self.closed = False
@@ -107,6 +108,7 @@ class Desk:
             parked_reason=self.parked_reason,
             parked_code=self.parked_code,
             skippable=self.skippable,
+            waiting_since=self.waiting_since,
             lines=tuple(
                 f"{step.started_at:%H:%M:%S}Z {step.outcome:8} {step.title}: {step.sentence}"
                 for step in self.timeline.steps

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from workflows import measures
+
 with workflow.unsafe.imports_passed_through():
     from activities.people import People, TellOrder
     from activities.reports import Reports
@@ -78,6 +80,7 @@ class Runbook(Desk, Closing):
             control=True,
         )
         result = self.result(ending, draft, written)
+        measures.came_to(self.SCENARIO, result.outcome)
         self.ended = True
         self.show(f"ended: {result.outcome}", result=result)
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -110,6 +113,7 @@ class Runbook(Desk, Closing):
             await self._between_steps()
             record = self.timeline.begin(step_id, title, workflow.now())
             self.show("running", phase=title)
+            begun = workflow.now()
             try:
                 result = await self._run(title, hand, order, step_id, control=control)
             except ActivityError as error:
@@ -125,6 +129,7 @@ class Runbook(Desk, Closing):
                     return skipped
             else:
                 self._close(record, "done", result.sentence)
+                measures.step_took(self.SCENARIO, step_id, (workflow.now() - begun).total_seconds())
                 return result
 
     async def _run(self, title: str, hand: Hand[O, R], order: O, step_id: str, *, control: bool) -> R:
@@ -203,6 +208,7 @@ class Runbook(Desk, Closing):
         self.parked_step, self.parked_reason, self.parked_code = step_id, reason, code
         self.skippable, self.unparked = skippable, None
         self.show("needs a human", ask_when_parked(step_id, reason, skippable=skippable), needs_operator=True)
+        measures.came_to(self.SCENARIO, "needs_human")
         await self.tell(f"Parked at {step_id} on {self.stack_name}: {reason}")
         await self._wait_for_people(
             lambda: self.unparked is not None or self.aborted is not None, f"parked at {step_id}"
@@ -231,6 +237,7 @@ class Runbook(Desk, Closing):
     async def _wait_for_people(self, decided: Callable[[], bool], what: str) -> None:
         """Wait for a decision with reminders that grow rarer, so that history stays small."""
         since, patience = workflow.now(), self.policy.remind_after
+        self.waiting_since = since
         while True:
             try:
                 await workflow.wait_condition(decided, timeout=patience, timeout_summary=f"reminder: {what}")
@@ -240,6 +247,7 @@ class Runbook(Desk, Closing):
                 word = "ESCALATION" if waited >= self.policy.escalate_after else "Reminder"
                 await self.tell(f"{word}: {self.stack_name} still waits, {what}, since {since:%H:%M}Z")
                 patience = min(patience * 2, LONGEST_REMINDER)
+        self.waiting_since = None
         self.timeline.waits.append((since, workflow.now()))
 
     async def tell(self, sentence: str) -> None:

@@ -35,8 +35,8 @@ async def open_run(environment: WorkflowEnvironment, state: Path, code: type) ->
     async with bench_on(environment, state, [code]) as bench:
         await bench.until(await bench.start(), "gate")
     query = "ExecutionStatus='Running'"
-    while (await environment.client.count_workflows(query)).count == 0:
-        await asyncio.sleep(0.1)  # noqa: ASYNC110 - the server has no event for what it lists
+    while (await environment.client.count_workflows(query)).count == 0:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.1)
 
 
 async def pollers(client: Client, queue: str) -> set[str]:
