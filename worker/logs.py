@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from temporalio import activity, workflow
 
 
 def set_up(log_format: str) -> None:
@@ -30,6 +31,9 @@ def set_up(log_format: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    # The sentence stays as it is in the timeline; which run it is of stands in fields beside it.
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

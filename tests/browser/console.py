@@ -49,20 +49,17 @@ class Console:
         fields = self.page.locator("input[type=text]:visible, input:not([type]):visible").all()
         return [field.input_value() for field in fields]
 
-    def start_with(self, typed: str) -> None:
-        """Type the input and start the run."""
+    def start_with(self, typed: str) -> str:
+        """Type the input, start the run, and return its id as the server answered it to the page."""
         self._type(typed)
         self.picture("start-form")
-        self._visible(self.page.get_by_test_id("start-workflow-button")).click()
-        self.page.wait_for_url(lambda url: "start-workflow" not in url)
-
-    def run_id_of(self, workflow_id: str) -> str:
-        """Return the run id of a workflow as its own page's address says it."""
-        self.page.goto(f"{self.ui}/workflows/{quote(workflow_id, safe='')}")
-        self.page.wait_for_url(re.compile(r"/workflows/[^/]+/[0-9a-f-]{36}"))
-        found = re.search(r"/([0-9a-f-]{36})", self.page.url)
-        assert found, self.page.url
-        return found.group(1)
+        with self.page.expect_response(lambda said: said.request.method == "POST") as answered:
+            self._visible(self.page.get_by_test_id("start-workflow-button")).click()
+        said = answered.value
+        assert said.ok, said.text()
+        self.page.wait_for_timeout(500)
+        self.picture("started")
+        return str(said.json()["runId"])
 
     def open_run(self, workflow_id: str, run_id: str, tab: str) -> None:
         """Open one of a run's tabs, named as in its address: ``timeline``, ``user-metadata``."""

@@ -24,9 +24,8 @@ def test_a_recovery_is_started_read_approved_and_completed_in_the_web_ui(
 
     console.open_start_form(lock)
     assert {lock, "dr-control", "DatabaseCorruption"} <= set(console.filled_in())
-    console.start_with("{}")
+    run_id = console.start_with("{}")
     aside(lambda: stand.wait("gate"))
-    run_id = console.run_id_of(lock)
 
     console.open_run(lock, run_id, "timeline")
     shown = console.until_text("reminder: gate swap")
@@ -60,8 +59,7 @@ def test_a_misspelt_input_fails_that_run_with_a_sentence_that_names_the_key(
     stand: Stand, console: Console
 ) -> None:
     console.open_start_form("recovery/typo")
-    console.start_with('{"stak": 1}')
-    run_id = console.run_id_of("recovery/typo")
+    run_id = console.start_with('{"stak": 1}')
     console.open_run("recovery/typo", run_id, "timeline")
     console.until_text("FAILED")
     shown = console.until_text("stak")
