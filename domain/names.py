@@ -39,12 +39,14 @@ def recovery_workflow_id(stack: str) -> str:
 
 
 def new_recovery_id(started: datetime, original_run_id: str) -> str:
-    """Return the recovery id: UTC start to the minute and eight hex digits of the run id.
+    """Return the recovery id: UTC start to the minute and the last eight hex digits of the run id.
+
+    The last ones are random; the first ones of Temporal's run ids are a clock, which two runs may share.
 
     Every artefact of the recovery carries it, so that a retry finds what an earlier attempt made.
     """
     stamp = started.astimezone(UTC).strftime("%Y%m%dT%H%MZ")
-    return f"{stamp}-{original_run_id.replace('-', '')[:8]}"
+    return f"{stamp}-{original_run_id.replace('-', '')[-8:]}"
 
 
 def container_name(recovery_id: str, what: str) -> str:
