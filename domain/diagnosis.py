@@ -110,18 +110,17 @@ class Meaning(NamedTuple):
 
 
 _DIRECT = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
-_INDIRECT = {Look.LOG, Look.CHECKSUMS}
-_MIN_LOOKS = 2
+_INDIRECT, _MIN_LOOKS = {Look.LOG, Look.CHECKSUMS}, 2
 
 
 def diagnose(
     witnesses: Sequence[Witness], *, running: bool, answers: bool, others_run: bool = True
 ) -> Meaning:
-    """Weigh the witnesses.
+    """Weigh the witnesses; ``others_run``: some other service of the stack runs.
 
-    Nothing is corrupt without a witness that saw it, nor sound without a check that read the data;
-    both need two independent looks. ``others_run``: some other service of the stack runs. What only
-    the log or the checksum counter says is overruled when every heap page was read well.
+    Nothing is corrupt without a witness that saw it, nor sound without a check that read the stack's own
+    database, which is looked at first; both need two independent looks. What only the log or the checksum
+    counter says is overruled when every heap page was read well.
     """
     if len({w.look for w in witnesses if w.finding is not Finding.NOT_MEASURED}) < _MIN_LOOKS:
         return _unmeasured(witnesses, running=running, others_run=others_run)
@@ -132,7 +131,8 @@ def diagnose(
     )
     if decided is not None:
         return decided
-    proof = _first(witnesses, Finding.SOUND, {Look.AMCHECK, Look.FULL_READ})
+    first = {w.look: w for w in reversed(witnesses)}.values()
+    proof = _first(first, Finding.SOUND, {Look.AMCHECK, Look.FULL_READ})
     if answers and proof is not None:
         return Meaning(Verdict.SOUND, proof.evidence)
     return _unmeasured(witnesses, running=running, others_run=others_run)

@@ -139,3 +139,10 @@ def test_checks_that_could_not_be_made_are_named() -> None:
     meaning = diagnose(seen, running=True, answers=True)
     assert meaning.verdict is Verdict.UNKNOWN
     assert "amcheck" in meaning.because
+
+
+def test_another_database_that_reads_well_says_nothing_of_one_that_could_not_be_read() -> None:
+    locked = [saw(look, Finding.NOT_MEASURED) for look in (Look.AMCHECK, Look.FULL_READ)]
+    other = [saw(look, Finding.SOUND) for look in (Look.AMCHECK, Look.FULL_READ)]
+    assert diagnose([RUNS, SANE, *locked, *other], running=True, answers=True).verdict is Verdict.UNKNOWN
+    assert diagnose([RUNS, SANE, *other, *locked], running=True, answers=True).verdict is Verdict.SOUND
