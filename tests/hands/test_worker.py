@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,14 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as ser
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 
 from domain import names
 from infra.temporal import bootstrap, server
 from infra.temporal.server import TemporalSettings
+from tests.replay.stage import bench_on, temporal
+from worker import metrics
+from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(240)
@@ -66,9 +70,9 @@ class Seen:
     log: list[dict[str, Any]]
 
 
-async def play(temporal: TemporalSettings, environment: dict[str, str], metrics_port: int) -> Seen:
+async def play(embedded: TemporalSettings, environment: dict[str, str], metrics_port: int) -> Seen:
     """Run the scenario on a stack that does not exist: it looks, refuses, and writes its report."""
-    endpoint = await asyncio.to_thread(server.ensure_running, temporal)
+    endpoint = await asyncio.to_thread(server.ensure_running, embedded)
     client = await Client.connect(endpoint.address, data_converter=pydantic_data_converter)
     await bootstrap.ensure_namespace(client)
     process = await asyncio.create_subprocess_exec(
@@ -97,12 +101,12 @@ async def play(temporal: TemporalSettings, environment: dict[str, str], metrics_
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     state = tmp_path_factory.mktemp("worker")
-    port, ui, own, metrics, otlp = free_ports(5)
-    temporal = TemporalSettings(state=state, port=port, ui_port=ui, metrics_port=own)
+    port, ui, own, exposed, otlp = free_ports(5)
+    embedded = TemporalSettings(state=state, port=port, ui_port=ui, metrics_port=own)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DR_", "TEMPORAL_"))}
     environment = kept | {
         "DR_STATE": str(state),
-        "DR_METRICS_BIND": f"127.0.0.1:{metrics}",
+        "DR_METRICS_BIND": f"127.0.0.1:{exposed}",
         "DR_OTLP_ENDPOINT": f"http://127.0.0.1:{otlp}",
     }
     collector = Collector()
@@ -111,23 +115,23 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     listening.add_insecure_port(f"127.0.0.1:{otlp}")
     listening.start()
     try:
-        found = asyncio.run(play(temporal, environment, metrics))
+        found = asyncio.run(play(embedded, environment, exposed))
         deadline = time.monotonic() + 20
         while not collector.spans and time.monotonic() < deadline:
             time.sleep(0.2)
         found.spans = collector.spans
         yield found
     finally:
-        server.stop(temporal)
+        server.stop(embedded)
         listening.stop(None)
 
 
-def sample(metrics: str, name: str, **labels: str) -> list[float]:
+def sample(page: str, name: str, **labels: str) -> list[float]:
     """Return the values of the samples of a metric that carry these labels."""
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     return [
         float(line.rsplit(" ", 1)[1])
-        for line in metrics.splitlines()
+        for line in page.splitlines()
         if line.startswith((f"{name}{{", f"{name} ")) and all(label in line for label in wanted)
     ]
 
@@ -185,3 +189,56 @@ def test_the_log_says_of_a_step_what_the_timeline_says(seen: Seen) -> None:
 def test_every_line_of_the_log_has_a_time_and_a_level(seen: Seen) -> None:
     assert seen.log
     assert all({"timestamp", "level", "event"} <= line.keys() for line in seen.log)
+
+
+class Readings:
+    """The last value of each gauge, by its name and its gate or stack."""
+
+    def __init__(self) -> None:
+        self._buffer = MetricBuffer(10_000)
+        self.meter = Runtime(telemetry=TelemetryConfig(metrics=self._buffer)).metric_meter
+        self._values: dict[tuple[str, str], float] = {}
+
+    def values(self) -> dict[tuple[str, str], float]:
+        """Return what the gauges read now."""
+        for update in self._buffer.retrieve_updates():
+            label = update.attributes.get("gate") or update.attributes.get("stack", "")
+            self._values[update.metric.name, str(label)] = float(update.value)
+        return self._values
+
+    async def until(self, gauge: tuple[str, str], wanted: Callable[[float], bool]) -> None:
+        """Wait until a gauge reads what is wanted."""
+        for _ in range(600):
+            if wanted(self.values().get(gauge, -1.0)):
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail(f"{gauge} is not as it should be: {self.values()}")
+
+
+async def test_an_open_recovery_and_its_waiting_gate_are_gauges_that_fall_back_to_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_EVERY_SECONDS", 0.2)
+    readings = Readings()
+    async with temporal() as environment, bench_on(environment, tmp_path) as bench:
+        watching = asyncio.create_task(
+            metrics.watch(environment.client, readings.meter, Settings(state=tmp_path))
+        )
+        handle = await bench.start()
+        await readings.until(("dr_recovery_open", "lab"), lambda value: value == 1)
+        view = await bench.until(handle, "gate")
+        await readings.until(("dr_gate_waiting_seconds", "swap"), lambda value: value > 0)
+        await handle.signal("approve", {"gate": view.gate, "digest": view.digest, "by": "an approver"})
+        await handle.result()
+        await readings.until(("dr_gate_waiting_seconds", "swap"), lambda value: value == 0)
+        await readings.until(("dr_recovery_open", "lab"), lambda value: value == 0)
+        watching.cancel()
+
+
+def test_the_objectives_of_a_broken_stack_file_are_left_out_and_those_of_others_kept(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text((ROOT / "infra" / "stack.yaml").read_text())
+    bad.write_text("stack: [")
+    readings = Readings()
+    metrics.show_objectives(readings.meter, Settings(state=tmp_path, stack_files=f"{bad}:{good}"))
+    assert ("dr_objective_seconds", "lab") in readings.values()
