@@ -3,11 +3,12 @@
 import json
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Error, Locator, Page
 
 from domain import names
 
@@ -82,7 +83,12 @@ class Console:
 
     def text(self) -> str:
         """Return all text of the page; Markdown is shown in a frame of its own."""
-        return "\n".join(frame.locator("body").inner_text() for frame in self.page.frames)
+        said = []
+        for frame in self.page.frames:
+            # The page puts a new frame in the place of the old one whenever the details change.
+            with suppress(Error):
+                said.append(frame.locator("body").inner_text())
+        return "\n".join(said)
 
     def json_to_paste(self) -> dict[str, Any]:
         """Return the JSON that the current details show."""
