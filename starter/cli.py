@@ -1,5 +1,6 @@
 """The ``dr`` command."""
 
+import os
 import sys
 
 import click
@@ -60,6 +61,18 @@ def down(
 
 def main() -> None:
     """Run ``dr`` and exit with the status that the answer deserves."""
+    try:
+        status = _run()
+    except SystemExit as told:
+        status = told.code if isinstance(told.code, int) else Exit.ERROR
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of Temporal's client outlive the connection; now and then one that meets an interpreter which
+    # is being taken down aborts the process (temporalio/sdk-python#300), and the status would be lost.
+    os._exit(status)
+
+
+def _run() -> int:
     as_json = "--json" in sys.argv
     words = [word for word in sys.argv[1:3] if not word.startswith("-")]
     name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"]) else 1])
@@ -67,11 +80,11 @@ def main() -> None:
         status = app(standalone_mode=False)
     except DrError as error:
         answer_error(name, error, as_json=as_json)
-        sys.exit(exit_of(error))
+        return exit_of(error)
     except click.UsageError as error:
         error.show()
-        sys.exit(Exit.USAGE)
+        return Exit.USAGE
     except click.exceptions.Abort:
         say("nothing was done")
-        sys.exit(Exit.USAGE)
-    sys.exit(status if isinstance(status, int) else 0)
+        return Exit.USAGE
+    return status if isinstance(status, int) else 0

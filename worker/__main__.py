@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -110,4 +111,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    telemetry.shut_down()
+    sys.stderr.flush()
+    # A thread of Temporal's client that meets an interpreter which is being taken down aborts the process.
+    os._exit(status)

@@ -1,6 +1,5 @@
 """Metrics on ``/metrics``, and traces when an OTLP endpoint is set."""
 
-import atexit
 from datetime import timedelta
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -13,6 +12,7 @@ from worker.settings import Settings
 from worker.tracing import Tracing
 
 _HEARTBEAT = timedelta(seconds=10)
+_processors: list[BatchSpanProcessor] = []
 
 
 def runtime(settings: Settings) -> Runtime:
@@ -35,6 +35,11 @@ def tracing(settings: Settings) -> list[Tracing]:
         return []
     exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)
     processor = BatchSpanProcessor(exporter)
-    # The last spans of a worker that is told to stop are sent before it is gone.
-    atexit.register(processor.shutdown)
+    _processors.append(processor)
     return [Tracing(processor, Resource.create({"service.name": "dr-worker"}))]
+
+
+def shut_down() -> None:
+    """Send the last spans; nothing is recorded afterwards."""
+    for processor in _processors:
+        processor.shutdown()

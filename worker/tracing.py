@@ -69,7 +69,7 @@ class _TracedRun(temporalio.worker.WorkflowInboundInterceptor):
         """Watch the steps too."""
         super().init(_TracedSteps(outbound))
 
-    async def execute_workflow(self, input: temporalio.worker.ExecuteWorkflowInput) -> Any:  # noqa: A002, ANN401
+    async def execute_workflow(self, input: temporalio.worker.ExecuteWorkflowInput) -> Any:  # noqa: A002, ANN401 - the SDK's
         """Send the run's own span when it ends."""
         info = workflow.info()
         begun = int(info.start_time.timestamp() * 1e9)
