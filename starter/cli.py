@@ -3,14 +3,13 @@
 import os
 import sys
 
-import click
 import typer
 
 from domain.errors import DrError
 from infra import down as infra_down
 from infra import up as infra_up
 from starter import decide, look, protect, recover
-from starter.answer import Exit, answer, answer_error, exit_of, plain, say
+from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,10 +80,10 @@ def _run() -> int:
     except DrError as error:
         answer_error(name, error, as_json=as_json)
         return exit_of(error)
-    except click.UsageError as error:
-        error.show()
+    except typer.TyperException as error:
+        people.print(plain(error.format_message()))
         return Exit.USAGE
-    except click.exceptions.Abort:
+    except typer.Abort:
         say("nothing was done")
         return Exit.USAGE
     return status if isinstance(status, int) else 0

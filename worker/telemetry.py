@@ -42,4 +42,4 @@ def tracing(settings: Settings) -> list[Tracing]:
 def shut_down() -> None:
     """Send the last spans; nothing is recorded afterwards."""
     for processor in _processors:
-        processor.shutdown()
+        processor.shutdown()  # type: ignore[no-untyped-call]  # not typed by its authors
