@@ -90,9 +90,9 @@ class Console:
                 said.append(frame.locator("body").inner_text())
         return "\n".join(said)
 
-    def json_to_paste(self) -> dict[str, Any]:
+    def json_to_paste(self, details: str) -> dict[str, Any]:
         """Return the JSON that the current details show."""
-        found = re.search(r"\{\"gate\".*?\}", self.text(), re.DOTALL)
+        found = re.search(r"\{\s*\"gate\".*?\}", details, re.DOTALL)
         assert found, "the current details show no JSON to paste"
         said: dict[str, Any] = json.loads(found.group())
         return said

@@ -43,7 +43,7 @@ def test_a_recovery_is_started_read_approved_and_completed_in_the_web_ui(
     assert "✓ Verify data integrity on the copy" in details
     assert injected.table in details
 
-    console.send_signal("approve", console.json_to_paste() | {"by": "somebody at the Web UI"})
+    console.send_signal("approve", console.json_to_paste(details) | {"by": "somebody at the Web UI"})
     report = aside(lambda: stand.to_the_end(run_id))
 
     console.open_run(lock, run_id, "timeline")
