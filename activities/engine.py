@@ -180,10 +180,10 @@ class Engine:
                 self._client.api.kill(found.id, signal)
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a container without its volumes; one that is gone is fine."""
+        """Remove a container with the nameless volumes of its image; named ones stay; gone is fine."""
         with _speaking(name):
             try:
-                self._client.api.remove_container(name, force=force, v=False)
+                self._client.api.remove_container(name, force=force, v=True)
             except NotFound:
                 return
             except APIError as error:
