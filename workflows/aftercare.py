@@ -57,7 +57,7 @@ class Aftercare(ProvenCopy):
     def plan(self, found: Assessment, choice: BackupChoice) -> Ending:
         """Say what a real run would do; nothing was changed."""
         if choice.backup is None:
-            return Ending("stood_down", f"Plan: a real run would park: {choice.sentence} {choice.missing}")
+            return Ending("stood_down", f"Plan: a real run would park: {choice.missing or choice.sentence}")
         took = spoken(choice.predicted_seconds)
         self.evidence.facts["plan"] = choice.sentence
         return Ending(
@@ -127,6 +127,21 @@ class Aftercare(ProvenCopy):
             ),
         )
         self.prove(server.proofs)
+        await self._measure(target)
+        await self.step(
+            "Take a fresh base backup",
+            Backups.ensure_base_backup,
+            BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
+        )
+        await self.step(
+            "Record that the backup was restorable",
+            Proving.ensure_recorded_restored,
+            VerifyBackupOrder(target=target, backup_id=backup.id),
+            skipped=backup,
+        )
+        await self.clear_flag(target)
+
+    async def _measure(self, target: Target) -> None:
         measured = await self.step(
             "Measure loss and skew of all stores",
             Ledger.measure_loss,
@@ -144,18 +159,6 @@ class Aftercare(ProvenCopy):
             self.evidence.downtime_seconds = downtime.seconds
             self.evidence.downtime_from = downtime.longest_from
             self.evidence.downtime_until = downtime.longest_until
-        await self.step(
-            "Take a fresh base backup",
-            Backups.ensure_base_backup,
-            BackupOrder(target=target, label=self.recovery_id, reason="after a recovery"),
-        )
-        await self.step(
-            "Record that the backup was restorable",
-            Proving.ensure_recorded_restored,
-            VerifyBackupOrder(target=target, backup_id=backup.id),
-            skipped=backup,
-        )
-        await self.clear_flag(target)
 
     def prove(self, proofs: Iterable[Proof], *, journey: bool = False) -> None:
         """Keep proofs that must have passed before the run may call itself recovered."""

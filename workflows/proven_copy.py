@@ -54,7 +54,7 @@ class ProvenCopy(Opening):
             self.evidence.passed_over = [f"{p.id}: {p.reason}" for p in choice.passed_over]
             if choice.backup is not None or self.request.mode == "plan":
                 return choice
-            await self.park(step_id, f"{choice.sentence} {choice.missing}".strip(), code="no-backup")
+            await self.park(step_id, _missing(choice), code="no-backup")
 
     async def prove_a_copy(self, target: Target, found: Assessment, choice: BackupChoice) -> Proven:
         """Restore, replay and verify; a backup whose copy fails is passed over for an older one."""
@@ -103,3 +103,9 @@ class ProvenCopy(Opening):
 
     async def before_verification(self, target: Target, copy: Copy) -> None:
         """Let a scenario bring more WAL to the copy first."""
+
+
+def _missing(choice: BackupChoice) -> str:
+    """Return why there is no backup and what is missing, said once."""
+    parts = dict.fromkeys(part for part in (choice.sentence, choice.missing) if part)
+    return " ".join(parts)
