@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS indexes (
 CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY, index_uid TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
     UNIQUE (index_uid, id));
+CREATE INDEX IF NOT EXISTS documents_place ON documents (index_uid, number);
 CREATE TABLE IF NOT EXISTS fields (index_uid TEXT, field TEXT, count INTEGER, PRIMARY KEY (index_uid, field));
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', contentless_delete=1);
 """
@@ -195,7 +196,9 @@ class SearchStore:
     def documents(self, uid: str, limit: int, offset: int) -> list[dict[str, Any]]:
         """Return a page of documents."""
         rows = self._read.execute(
-            "SELECT body FROM documents WHERE index_uid = ? ORDER BY number LIMIT ? OFFSET ?",
+            # The pages before this one are skipped in the index alone, without reading their bodies.
+            "SELECT body FROM documents WHERE number IN (SELECT number FROM documents WHERE index_uid = ?"
+            " ORDER BY number LIMIT ? OFFSET ?) ORDER BY number",
             (uid, limit, offset),
         )
         return [json.loads(row["body"]) for row in rows]
