@@ -1,6 +1,6 @@
 # What the README promises. Everything that thinks is in infra/ and pyproject.toml.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv demo test check lint types imports tests format lock down
+.PHONY: help setup venv demo test check lint types imports tests tests-rest ready format lock down
 
 BOOTSTRAP := sh infra/setup/bootstrap.sh
 BIN := .venv/bin
@@ -33,10 +33,21 @@ types: venv
 imports: venv
 	$(BIN)/lint-imports --no-logo
 
-tests: ## the tests alone
+# One run a kind of stack, so that no lab stands idle beside the next one on two cores.
+STACKS := tests/browser tests/e2e tests/lab
+STACK_RUNS := $(STACKS:tests/%=tests-%)
+
+tests: tests-rest $(STACK_RUNS) ## the tests alone
+
+ready:
 	@$(BOOTSTRAP) --browser
 	@$(BIN)/python -m infra.images
-	$(BIN)/pytest
+
+tests-rest: ready
+	$(BIN)/pytest $(STACKS:%=--ignore=%)
+
+$(STACK_RUNS): tests-%: ready
+	$(BIN)/pytest tests/$*
 
 format: venv ## lay the code out
 	$(BIN)/ruff check --fix .
