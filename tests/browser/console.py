@@ -66,6 +66,10 @@ class Console:
         """Open one of a run's tabs, named as in its address: ``timeline``, ``user-metadata``."""
         self.page.goto(f"{self.ui}/workflows/{quote(workflow_id, safe='')}/{run_id}/{tab}")
 
+    def show_long_pages(self) -> None:
+        """Make the window so high that a whole timeline is drawn: the page draws only what is seen."""
+        self.page.set_viewport_size({"width": 1400, "height": 2400})
+
     def until_text(self, text: str, seconds: float = 180) -> str:
         """Wait until the page shows a text, loading it again now and then; return the page's text."""
         deadline = time.monotonic() + seconds

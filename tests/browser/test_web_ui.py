@@ -46,11 +46,14 @@ def test_a_recovery_is_started_read_approved_and_completed_in_the_web_ui(
     console.send_signal("approve", console.json_to_paste(details) | {"by": "somebody at the Web UI"})
     report = aside(lambda: stand.to_the_end(run_id))
 
+    console.show_long_pages()
     console.open_run(lock, run_id, "timeline")
-    shown = console.until_text("COMPLETED")
+    console.until_text("COMPLETED")
+    shown = console.until_text("observe_stack • Load the stack")
     console.picture("completed")
-    assert "approve" in shown
+    assert '"outcome": "recovered"' in shown
     assert "ensure_swapped_in • Swap the restored volume in" in shown
+    assert "\napprove\n" in shown
     assert report["outcome"] == "recovered"
     assert [said["by"] for said in report["decisions"] if said["counted"]] == ["somebody at the Web UI"]
 
