@@ -12,6 +12,7 @@ from domain.recovery import Copy, Restored, Verified
 _DOWNTIME_LIVE_SECONDS = 15
 _DOWNTIME_DEAD_SECONDS = 60
 _LOSS_STEP_SECONDS = 5
+_WAL_LINES = 3
 
 
 def swap_brief(
@@ -38,7 +39,8 @@ def swap_brief(
         _loss_sentence(loss.seconds, loss.markers_lost, loss.markers_acknowledged, stated),
         f"Integrity of the copy: {_tally(verified)}",
         *(f"Not measured or failed: {p.name}: {p.evidence}" for p in verified.proofs if p.passed is not True),
-        *(f"Damage in the WAL: {line}" for line in copy.damage_in_wal),
+        *(f"Damage in the WAL: {line}" for line in copy.damage_in_wal[:_WAL_LINES]),
+        *_more(len(copy.damage_in_wal) - _WAL_LINES),
         f"The damaged data ({_gib(restored.bytes)}) is kept aside until dr release",
         f"Users are without the database for at most {spoken(_downtime(assessment))}",
     )
@@ -95,3 +97,7 @@ def _tally(verified: Verified) -> str:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
+
+
+def _more(number: int) -> tuple[str, ...]:
+    return (f"Damage in the WAL: {number} more records like these",) if number > 0 else ()
