@@ -9,7 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain import names
     from domain.order import Order, Outcome, Token
-    from workflows.pace import HEARTBEAT, SCHEDULE_TO_START, START_TO_CLOSE
+    from workflows.pace import HEARTBEAT, NOT_RETRIED, SCHEDULE_TO_START, START_TO_CLOSE
 from temporalio.common import RetryPolicy
 
 O = TypeVar("O", bound=Order)  # noqa: E741 - order
@@ -19,7 +19,7 @@ _RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=300),
     maximum_interval=timedelta(seconds=5),
     maximum_attempts=5,
-    non_retryable_error_types=["Refused", "BackupUnusable", "VerificationFailed", "ValidationError"],
+    non_retryable_error_types=NOT_RETRIED,
 )
 
 

@@ -21,6 +21,9 @@ START_TO_CLOSE = timedelta(hours=12)
 SCHEDULE_TO_START = timedelta(seconds=60)
 LONGEST_REMINDER = timedelta(hours=6)
 
+# Trying again cannot help these.
+NOT_RETRIED = ["Refused", "BackupUnusable", "VerificationFailed", "ValidationError"]
+
 # Ten attempts within about a minute of trouble: enough for a restart of the Docker daemon. Killed
 # workers burn attempts too.
 RETRIES = RetryPolicy(
@@ -28,12 +31,7 @@ RETRIES = RetryPolicy(
     backoff_coefficient=1.7,
     maximum_interval=timedelta(seconds=15),
     maximum_attempts=12,
-    non_retryable_error_types=[
-        "Refused",
-        "BackupUnusable",
-        "VerificationFailed",
-        "ValidationError",
-    ],
+    non_retryable_error_types=NOT_RETRIED,
 )
 NOTICE = RetryPolicy(maximum_attempts=2)
 

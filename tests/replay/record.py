@@ -6,6 +6,7 @@ commit: a history that was recorded again proves nothing about runs of the relea
 
 import asyncio
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from tests.replay.branches import BRANCHES
 from tests.replay.stage import bench_on, temporal
 
 HISTORIES = Path(__file__).parent / "histories"
+
+
+def without_machine(text: str) -> str:
+    """Return a history whose stack traces name files of the tree and of packages, not of a machine."""
+    packages = f"{sysconfig.get_path('purelib')}/"
+    return text.replace(packages, "").replace(f"{HISTORIES.parents[2]}/", "")
 
 
 async def record(names: list[str]) -> None:
@@ -28,7 +35,8 @@ async def record(names: list[str]) -> None:
             if result.outcome != outcome:
                 sys.exit(f"{name} ended as {result.outcome}, not as {outcome}: {result.rule}")
             history = await handle.fetch_history()
-            (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n", encoding="utf-8")
+            text = without_machine(history.to_json())
+            (HISTORIES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             print(f"{name}: {len(history.events)} events, {result.outcome}")  # noqa: T201 - a program
 
 
