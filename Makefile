@@ -1,6 +1,6 @@
 # What the README promises. Everything that thinks is in infra/ and pyproject.toml.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv demo test check lint types imports tests tests-rest ready format lock down
+.PHONY: help setup venv demo test check lint types imports tests tests-rest ready faults nightly format lock down
 
 BOOTSTRAP := sh infra/setup/bootstrap.sh
 BIN := .venv/bin
@@ -48,6 +48,12 @@ tests-rest: ready
 
 $(STACK_RUNS): tests-%: ready
 	$(BIN)/pytest tests/$*
+
+faults: ready ## run every row of the fault catalogue, and print it
+	@$(BIN)/python -m tests.faults.catalogue --write docs/faults.md
+
+nightly: ready ## what is too long for make test: every kill, every row
+	@$(BIN)/python -m tests.faults.catalogue --depth nightly --write docs/faults.md
 
 format: venv ## lay the code out
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.faults.record"]
+
 TESTS = Path(__file__).parent
 TIER_OF_FOLDER = {
     "architecture": "unit",

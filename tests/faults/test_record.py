@@ -1,0 +1,89 @@
+"""The record of the fault catalogue: what counts as a pass of a row."""
+
+import pytest
+
+from tests.faults.catalogue import last_line, markdown, rows
+from tests.faults.record import ROWS
+
+pytestmark = pytest.mark.unit
+pytest_plugins = ["pytester"]
+
+
+def ran(pytester: pytest.Pytester, text: str, *words: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nmarkers = fault\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(text)
+    return pytester.runpytest_inprocess("-p", "tests.faults.record", *words)
+
+
+def test_a_row_whose_fault_was_seen_passes(pytester: pytest.Pytester) -> None:
+    result = ran(
+        pytester,
+        """
+        import pytest
+        @pytest.mark.fault("A1")
+        def test_it(seen):
+            "F-A1: a worker is killed."
+            seen("exit by signal 9")
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_a_row_whose_fault_was_not_seen_fails_as_void(pytester: pytest.Pytester) -> None:
+    result = ran(
+        pytester,
+        """
+        import pytest
+        @pytest.mark.fault("A1")
+        def test_it():
+            "F-A1: a worker is killed."
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*void: *"])
+
+
+@pytest.mark.parametrize("text", ["F-A2: another row.", "a worker is killed (F-A1)", ""])
+def test_a_docstring_that_does_not_begin_with_the_row_is_refused(
+    pytester: pytest.Pytester, text: str
+) -> None:
+    result = ran(
+        pytester,
+        f"""
+        import pytest
+        @pytest.mark.fault("A1")
+        def test_it(seen):
+            '''{text}'''
+            seen("it")
+        """,
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_row_that_is_too_long_is_left_out_unless_it_is_asked_for(pytester: pytest.Pytester) -> None:
+    text = """
+        import pytest
+        @pytest.mark.fault("A1", at_length=True)
+        def test_long(seen):
+            "F-A1: a worker is killed."
+            seen("it")
+        @pytest.mark.fault("A2", nightly=True)
+        def test_all(seen):
+            "F-A2: a worker is killed."
+            seen("it")
+        """
+    ran(pytester, text).assert_outcomes(deselected=2)
+    ran(pytester, text, "--faults=all").assert_outcomes(passed=1, deselected=1)
+    ran(pytester, text, "--faults=nightly").assert_outcomes(passed=2)
+
+
+def test_the_catalogue_counts_every_row_and_a_failure_outweighs_a_pass() -> None:
+    def result(row: str, outcome: str, test: str = "t") -> dict[str, str]:
+        return {"id": row, "title": "x", "tier": "wf", "outcome": outcome, "reason": "r", "test": test}
+
+    found = rows(
+        [result("A1", "passed"), result("A1", "failed", "u"), result("A2", "passed"), result("A3", "skipped")]
+    )
+    assert len(ROWS) == len(found) == 127
+    assert last_line(found) == "faults: 1 of 127 green, 1 failed, 125 not run"
+    assert "| A2 | x | wf | passed 2026-01-02 |" in markdown(found, "2026-01-02")
