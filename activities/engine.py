@@ -1,47 +1,18 @@
 """The narrow client to the Docker engine: every effect on containers and volumes goes through it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 
-from activities.job import ContainerState, Executed, Job, state_of
+from activities.engine_errors import CONFLICT, speaking
+from activities.job import ContainerState, Executed, Job, state_of, what_differs
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
-_CONFLICT = 409
-
 __all__ = ["ContainerState", "Engine", "Executed", "Job"]
-
-
-@contextmanager
-def _speaking(where: str) -> Iterator[None]:
-    """Turn the library's errors into ours."""
-    try:
-        yield
-    except NotFound:
-        raise
-    except APIError as error:
-        if error.status_code == _CONFLICT and "removal" in str(error.explanation):
-            raise Unavailable(
-                "another attempt removes the container at this moment", where=where, code="docker-busy"
-            ) from error
-        if error.status_code is not None and error.status_code < 500:  # noqa: PLR2004 - HTTP
-            raise Refused(
-                f"Docker refused: {error.explanation}", where=where, code="docker-refused"
-            ) from error
-        raise Unavailable(f"Docker failed: {error.explanation}", where=where, code="docker-failed") from error
-    except (DockerException, requests.RequestException) as error:
-        raise Unavailable(
-            "the Docker engine does not answer",
-            where=where,
-            hint="is dockerd running, and may this user talk to it?",
-            code="docker-unavailable",
-        ) from error
 
 
 class Engine:
@@ -60,19 +31,19 @@ class Engine:
 
     def labelled(self, *labels: str) -> list[ContainerState]:
         """Return the containers, running or not, that carry all the labels."""
-        with _speaking("list containers"):
+        with speaking("list containers"):
             rows = self._client.api.containers(all=True, filters={"label": list(labels)})
         return [found for row in rows if (found := self.look(row["Id"])) is not None]
 
     def running(self) -> list[ContainerState]:
         """Return every container whose process exists: running, paused or restarting."""
-        with _speaking("list containers"):
+        with speaking("list containers"):
             rows = self._client.api.containers()
         return [found for row in rows if (found := self.look(row["Id"])) is not None]
 
     def look(self, name: str) -> ContainerState | None:
         """Return a container by name or id, or ``None``."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 return state_of(self._client.api.inspect_container(name))
             except NotFound:
@@ -80,12 +51,17 @@ class Engine:
 
     def root(self) -> str:
         """Return the engine's data directory on the host."""
-        with _speaking("info"):
-            return str(self._client.info()["DockerRootDir"])
+        return str(self.info()["DockerRootDir"])
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself."""
+        with speaking("info"):
+            found: Mapping[str, Any] = self._client.info()
+        return found
 
     def image(self, name: str) -> Mapping[str, Any] | None:
         """Return what is known of a local image, or ``None``; nothing is ever pulled."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 found: Mapping[str, Any] = self._inspect_image(name)
             except NotFound:
@@ -112,16 +88,17 @@ class Engine:
             known = True
             self._prove_ours(found, job)
         if start and found.status == "created":
-            with _speaking(job.name):
+            with speaking(job.name):
                 self._client.api.start(found.id)
             found = self.look(job.name) or found
         return found, known
 
     def _prove_ours(self, found: ContainerState, job: Job) -> None:
-        wanted = dict(job.labels)
-        if any(found.labels.get(key) != value for key, value in wanted.items()):
+        """Refuse a container that has the job's name and is not the job (F-B3)."""
+        stranger = what_differs(found, job)
+        if stranger:
             raise Refused(
-                f"a container named {job.name} exists and is not this recovery's",
+                f"a container named {job.name} exists and is not this recovery's: {stranger}",
                 where=found.id[:12],
                 hint="rename or remove it",
                 code="name-taken",
@@ -129,7 +106,7 @@ class Engine:
 
     def _create(self, job: Job) -> ContainerState:
         api = self._client.api
-        with _speaking(job.name):
+        with speaking(job.name):
             host = api.create_host_config(
                 binds=[f"{source}:{target}" for source, target in job.binds.items()],
                 network_mode=job.network,
@@ -155,7 +132,7 @@ class Engine:
                     stop_signal=job.stop_signal,
                 )
             except APIError as error:
-                if error.status_code != _CONFLICT:
+                if error.status_code != CONFLICT:
                     raise
         created = self.look(job.name)
         if created is None:
@@ -164,43 +141,43 @@ class Engine:
 
     def start(self, name: str) -> None:
         """Start a container; one that runs stays as it is."""
-        with _speaking(name):
+        with speaking(name):
             self._client.api.start(name)
 
     def stop(self, name: str, timeout_seconds: int) -> None:
         """Stop a container by its stop signal, and by SIGKILL after the timeout."""
-        with _speaking(name):
+        with speaking(name):
             self._client.api.stop(name, timeout=timeout_seconds)
 
     def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Send a signal; a container that does not run is left alone."""
         found = self.look(name)
         if found is not None and found.status in {"running", "paused", "restarting"}:
-            with _speaking(name):
+            with speaking(name):
                 self._client.api.kill(found.id, signal)
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a container with the nameless volumes of its image; named ones stay; gone is fine."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 self._client.api.remove_container(name, force=force, v=True)
             except NotFound:
                 return
             except APIError as error:
                 # Another attempt removes it at this moment.
-                if error.status_code != _CONFLICT or "already in progress" not in str(error):
+                if error.status_code != CONFLICT or "already in progress" not in str(error):
                     raise
 
     def set_restart(self, name: str, policy: str) -> None:
         """Set the restart policy."""
-        with _speaking(name):
+        with speaking(name):
             self._client.api.update_container(name, restart_policy=cast("Any", {"Name": policy}))
 
     def logs(
         self, name: str, *, tail: int | str = 50, since: int | None = None, timestamps: bool = False
     ) -> str:
         """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 raw: bytes = self._client.api.logs(
                     name, tail=cast("Any", tail), since=since, timestamps=timestamps
@@ -219,7 +196,7 @@ class Engine:
     ) -> Executed:
         """Run a program in a running container and wait for it; argv, never a shell line."""
         api = self._client.api
-        with _speaking(f"{name}: {command[0]}"):
+        with speaking(f"{name}: {command[0]}"):
             handle = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))[
                 "Id"
             ]
@@ -265,7 +242,7 @@ class Engine:
 
     def volume(self, name: str) -> Mapping[str, Any] | None:
         """Return what is known of a volume, or ``None``."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 found: Mapping[str, Any] = self._client.api.inspect_volume(name)
             except NotFound:
@@ -276,7 +253,7 @@ class Engine:
         """Create a local volume with these labels, or return the one that has them."""
         found = self.volume(name)
         if found is None:
-            with _speaking(name):
+            with speaking(name):
                 self._client.api.create_volume(name, driver="local", labels={LABEL_MADE_BY: "dr", **labels})
             found = self.volume(name)
         have = (found or {}).get("Labels") or {}
@@ -286,13 +263,13 @@ class Engine:
 
     def volumes(self, *labels: str) -> list[Mapping[str, Any]]:
         """Return the volumes that carry all the labels."""
-        with _speaking("list volumes"):
+        with speaking("list volumes"):
             found = self._client.api.volumes(filters={"label": list(labels)})
         return list(found.get("Volumes") or [])
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is fine, one in use is refused by Docker."""
-        with _speaking(name):
+        with speaking(name):
             try:
                 self._client.api.remove_volume(name)
             except NotFound:

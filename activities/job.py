@@ -67,3 +67,15 @@ def state_of(raw: Mapping[str, Any]) -> ContainerState:
         labels=raw["Config"].get("Labels") or {},
         raw=raw,
     )
+
+
+def what_differs(found: ContainerState, job: Job) -> str:
+    """Return what shows that a container is not this job, or an empty text: a name proves nothing."""
+    if any(found.labels.get(key) != value for key, value in job.labels.items()):
+        return "it has other labels"
+    # A job may name its image by a tag, which can move; only an id can be compared.
+    if job.image_id.startswith("sha256:") and found.image_id != job.image_id:
+        return "it has another image"
+    binds = {bind.rpartition(":")[0] for bind in found.raw["HostConfig"].get("Binds") or []}
+    wanted = {f"{source}:{target.partition(':')[0]}" for source, target in job.binds.items()}
+    return "" if binds == wanted else "it has other volumes"

@@ -8,6 +8,7 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Job
+from activities.job import what_differs
 from activities.postgres import shelf
 from activities.postgres.slots import (
     Standing,
@@ -129,7 +130,9 @@ class Protection:
             network=f"container:{server.id}",
         )
         found = self._engine.look(job.name)
-        if found is not None and not _fits(found, server, slot, postgres.image_id):
+        if found is not None and (
+            not _fits(found, server, slot, postgres.image_id) or what_differs(found, job)
+        ):
             _prove_ours(found, target.stack)
             if found.running:
                 self._engine.stop(found.id, 5)

@@ -1,0 +1,37 @@
+"""What an error of the Docker client means to a hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from docker.errors import APIError, DockerException, NotFound
+
+from domain.errors import Refused, Unavailable
+
+CONFLICT = 409
+
+
+@contextmanager
+def speaking(where: str) -> Iterator[None]:
+    """Turn the library's errors into ours; ``NotFound`` stays what it is."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except APIError as error:
+        if error.status_code == CONFLICT and "removal" in str(error.explanation):
+            raise Unavailable(
+                "another attempt removes the container at this moment", where=where, code="docker-busy"
+            ) from error
+        if error.status_code is not None and error.status_code < 500:  # noqa: PLR2004 - HTTP
+            raise Refused(
+                f"Docker refused: {error.explanation}", where=where, code="docker-refused"
+            ) from error
+        raise Unavailable(f"Docker failed: {error.explanation}", where=where, code="docker-failed") from error
+    except (DockerException, requests.RequestException) as error:
+        raise Unavailable(
+            "the Docker engine does not answer",
+            where=where,
+            hint="is dockerd running, and may this user talk to it?",
+            code="docker-unavailable",
+        ) from error
