@@ -7,7 +7,7 @@ from typing import Any, cast
 import docker
 from docker.errors import APIError, NotFound
 
-from activities.engine_errors import CONFLICT, speaking
+from activities.engine_errors import CONFLICT, changing, speaking
 from activities.job import ContainerState, Executed, Job, state_of, what_differs
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
@@ -88,7 +88,7 @@ class Engine:
             known = True
             self._prove_ours(found, job)
         if start and found.status == "created":
-            with speaking(job.name):
+            with changing(job.name):
                 self._client.api.start(found.id)
             found = self.look(job.name) or found
         return found, known
@@ -106,7 +106,7 @@ class Engine:
 
     def _create(self, job: Job) -> ContainerState:
         api = self._client.api
-        with speaking(job.name):
+        with changing(job.name):
             host = api.create_host_config(
                 binds=[f"{source}:{target}" for source, target in job.binds.items()],
                 network_mode=job.network,
@@ -141,24 +141,24 @@ class Engine:
 
     def start(self, name: str) -> None:
         """Start a container; one that runs stays as it is."""
-        with speaking(name):
+        with changing(name):
             self._client.api.start(name)
 
     def stop(self, name: str, timeout_seconds: int) -> None:
         """Stop a container by its stop signal, and by SIGKILL after the timeout."""
-        with speaking(name):
+        with changing(name):
             self._client.api.stop(name, timeout=timeout_seconds)
 
     def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Send a signal; a container that does not run is left alone."""
         found = self.look(name)
         if found is not None and found.status in {"running", "paused", "restarting"}:
-            with speaking(name):
+            with changing(name):
                 self._client.api.kill(found.id, signal)
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a container with the nameless volumes of its image; named ones stay; gone is fine."""
-        with speaking(name):
+        with changing(name):
             try:
                 self._client.api.remove_container(name, force=force, v=True)
             except NotFound:
@@ -170,7 +170,7 @@ class Engine:
 
     def set_restart(self, name: str, policy: str) -> None:
         """Set the restart policy."""
-        with speaking(name):
+        with changing(name):
             self._client.api.update_container(name, restart_policy=cast("Any", {"Name": policy}))
 
     def logs(
@@ -196,7 +196,7 @@ class Engine:
     ) -> Executed:
         """Run a program in a running container and wait for it; argv, never a shell line."""
         api = self._client.api
-        with speaking(f"{name}: {command[0]}"):
+        with changing(f"{name}: {command[0]}"):
             handle = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))[
                 "Id"
             ]
@@ -253,7 +253,7 @@ class Engine:
         """Create a local volume with these labels, or return the one that has them."""
         found = self.volume(name)
         if found is None:
-            with speaking(name):
+            with changing(name):
                 self._client.api.create_volume(name, driver="local", labels={LABEL_MADE_BY: "dr", **labels})
             found = self.volume(name)
         have = (found or {}).get("Labels") or {}
@@ -269,7 +269,7 @@ class Engine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is fine, one in use is refused by Docker."""
-        with speaking(name):
+        with changing(name):
             try:
                 self._client.api.remove_volume(name)
             except NotFound:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
+from activities.tokens import require_admitted
 from domain.errors import Refused, Unavailable
 
 CONFLICT = 409
@@ -35,3 +36,11 @@ def speaking(where: str) -> Iterator[None]:
             hint="is dockerd running, and may this user talk to it?",
             code="docker-unavailable",
         ) from error
+
+
+@contextmanager
+def changing(where: str) -> Iterator[None]:
+    """Speak to change something: only while the hand that speaks was not overtaken (F-A4)."""
+    require_admitted()
+    with speaking(where):
+        yield

@@ -2,12 +2,28 @@
 
 import fcntl
 import json
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, TextIO
 
 from temporalio import activity
 
 from domain.errors import Refused
 from domain.order import Order
+
+_admitted: ContextVar[Callable[[], None] | None] = ContextVar("admitted", default=None)
+
+
+def require_admitted() -> None:
+    """Raise ``Refused`` (``overtaken``) when the hand that runs here was overtaken since it was admitted.
+
+    Clients ask before each change: a process that was frozen must not go on where a later attempt,
+    or a whole later recovery, has been meanwhile. Outside an admitted hand nothing is asked.
+    """
+    ask = _admitted.get()
+    if ask is not None:
+        ask()
 
 
 class Tokens:
@@ -28,16 +44,30 @@ class Tokens:
         attempt = activity.info().attempt if activity.in_activity() else 1
         mine = [order.token.dispatched_ns, attempt]
         self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / f"{stack}.json").open("a+") as file:
+        path = self._directory / f"{stack}.json"
+        with path.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            known = json.loads(file.read() or "{}")
-            run = known.get("run", 0)
-            steps = known.get("steps", {}) if run == order.token.run_started_ns else {}
-            if order.token.run_started_ns < run or mine < steps.get(order.step_id, [0, 0]):
-                raise Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
+            steps = _require_newest(file, order, mine)
             steps[order.step_id] = mine
             file.seek(0)
             file.truncate()
             json.dump({"run": order.token.run_started_ns, "steps": steps}, file)
             file.flush()
+        _admitted.set(lambda: _require_still_newest(path, order, mine))
+
+
+def _require_still_newest(path: Path, order: Order, mine: list[int]) -> None:
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        _require_newest(file, order, mine)
+
+
+def _require_newest(file: TextIO, order: Order, mine: list[int]) -> dict[str, Any]:
+    """Return the tokens of the run's steps, unless a later run or attempt is among them."""
+    file.seek(0)
+    known = json.loads(file.read() or "{}")
+    run = known.get("run", 0)
+    steps: dict[str, Any] = known.get("steps", {}) if run == order.token.run_started_ns else {}
+    if order.token.run_started_ns < run or mine < steps.get(order.step_id, [0, 0]):
+        raise Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
+    return steps

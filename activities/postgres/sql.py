@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import psycopg
 
 from activities.secrets import Secrets
+from activities.tokens import require_admitted
 from domain.errors import Unavailable
 from domain.order import PostgresTarget, Target
 from domain.recovery import Copy
@@ -69,6 +70,7 @@ class Sql:
 def _connect(
     *, host: str, port: int, user: str, password: str, dbname: str, options: str
 ) -> Iterator[Connection]:
+    require_admitted()
     try:
         connection: Connection = psycopg.connect(
             host=host,

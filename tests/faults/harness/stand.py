@@ -1,0 +1,139 @@
+"""A stand whose worker is decorated, and what must be the same after every recovery on it."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.temporal import server
+from tests.e2e.stand import ROOT, Stand
+from tests.e2e.witness import Host
+from tests.faults.harness.plan import Effect, Folder, Plan
+
+Content = dict[str, Counter[str]]
+"""How often each row, by its digest, is in each table."""
+BY_THE_JOURNEY = {"public.nchat_messages": 5, "auth.refresh_tokens": 5, "auth.users": 2}
+"""Tables that the user's journey at the end of a recovery writes to, and in how many rows at most."""
+SITE = Path(__file__).parents[1] / "site"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A recovery that is over: its report, the host before and after, its effects, and what did not fire."""
+
+    report: dict[str, Any]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    effects: list[Effect]
+    unfired: list[Plan]
+
+
+class FaultStand(Stand):
+    """A lab with its orchestrator; faults strike the worker's own clients."""
+
+    def __init__(self) -> None:
+        """Choose names; nothing is started."""
+        super().__init__()
+        self.folder = Folder(self.state / "faults")
+        self.host = Host(self.client, self.lab, self.name)
+        self.sound: Content = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process, with the decoration of the worker."""
+        shelf = self.state / "shelf"
+        return super().environment | {
+            "PYTHONPATH": f"{SITE}:{ROOT}",
+            "FAULT_FOLDER": str(self.folder.path),
+            "FAULT_ROOTS": f"{shelf}:{self.state}",
+        }
+
+    def up(self) -> None:
+        """Start everything, and note what the data is while it is sound."""
+        super().up()
+        self.sound = self.content()
+
+    def content(self) -> Content:
+        """Return the digests of the rows of every table, without what a recovery itself writes."""
+        tables = self.sql(
+            "SELECT format('%I.%I', n.nspname, c.relname)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'"
+            " AND n.nspname NOT IN ('information_schema', 'dr') ORDER BY 1"
+        )
+        return {
+            name: Counter(str(row[0]) for row in self.sql(f"SELECT md5(t::text) FROM {name} t"))  # noqa: S608 - names of the catalogue
+            for (name,) in tables
+        }
+
+    def artefacts(self) -> dict[str, Any]:
+        """Return what a recovery leaves on the host, in numbers that must not depend on faults."""
+        shelf = Path(self.target().shelf)
+        return {
+            "kept volumes": len(self.host.kept()),
+            "containers": sorted(role for role in self.host.ours().values()),
+            "leftovers": self.host.leftovers(),
+            "base backups": len(self.backups()),
+            "unfinished on the shelf": sorted(p.name for p in shelf.rglob("*.partial") if p.is_dir()),
+            "sockets": sorted(p.name for p in (self.state / "sockets").glob("*")),
+            "drafts": sorted(str(p) for p in self.state.rglob("*.draft")),
+            "services": {name: facts[1] for name, facts in self.host.services().items()},
+        }
+
+    def disturbed_recovery(self, *plans: Plan) -> Ended:
+        """Damage the database, recover it under these faults, and return what became of it."""
+        if not self.dirty:
+            self.damage_pages()
+        before = self.artefacts()
+        self.folder.arm(*plans)
+        with self._temporal_kept_up():
+            report = self.to_the_end(self.recover())
+        return Ended(report, before, self.artefacts(), self.folder.effects(), self.folder.unfired())
+
+    @contextmanager
+    def _temporal_kept_up(self) -> Iterator[None]:
+        """Start the Temporal server again whenever it was killed, as a person or systemd does."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(0.2):
+                endpoint = server.status(self.temporal)
+                if endpoint is None:
+                    endpoint = server.ensure_running(self.temporal)
+                self.folder.note_victim("temporal", endpoint.pid)
+
+        keeper = threading.Thread(target=keep, daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join(60)
+
+    def release(self, recovery_id: str) -> None:
+        """Release what a recovery kept, so that the disk does not fill."""
+        said = self.dr("release", recovery_id, "--yes")
+        assert said.code == 0, said
+
+
+def assert_undisturbed(stand: FaultStand, ended: Ended) -> None:
+    """Assert the end of an undisturbed recovery: the same data, one of each artefact, nothing left over."""
+    report, before, after = ended.report, ended.before, ended.after
+    assert report["outcome"] == "recovered", report["rule"]
+    assert ended.unfired == [], "void: these faults did not fire"
+    content = stand.content()
+    assert content.keys() == stand.sound.keys()
+    for table, rows in stand.sound.items():
+        differing = (rows - content[table]) + (content[table] - rows)
+        assert differing.total() <= BY_THE_JOURNEY.get(table, 0), f"{table}: {differing.total()} rows differ"
+    stand.sound = content
+    assert after["kept volumes"] == before["kept volumes"] + 1
+    assert after["base backups"] == before["base backups"] + 1
+    assert after["leftovers"] == []
+    for same in ("unfinished on the shelf", "sockets", "drafts", "services"):
+        assert after[same] == before[same], same
+    assert [line["verb"] for line in report["decisions"]] == ["approve"], "nobody but the approver was asked"
+    assert all(check["passed"] is not False for check in report["checks"])

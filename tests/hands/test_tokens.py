@@ -1,0 +1,59 @@
+"""Fencing tokens: an attempt that was overtaken changes nothing any more."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+
+import docker
+import pytest
+
+from activities.engine import Engine
+from activities.tokens import Tokens, require_admitted
+from domain.errors import Refused
+from domain.order import Order, Token
+
+
+def order(run: int, dispatched: int, step: str = "ensure_swapped_in") -> Order:
+    return Order(recovery_id="r", step_id=step, token=Token(run_started_ns=run, dispatched_ns=dispatched))
+
+
+def test_an_attempt_is_refused_after_a_later_one_of_its_step_or_a_later_run(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    tokens.admit(order(1, 10), "lab")
+    tokens.admit(order(1, 20), "lab")
+    with pytest.raises(Refused, match="later attempt"):
+        tokens.admit(order(1, 10), "lab")
+    tokens.admit(order(2, 5), "lab")
+    with pytest.raises(Refused, match="later attempt"):
+        tokens.admit(order(1, 30), "lab")
+
+
+def test_another_step_and_another_stack_do_not_overtake(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    tokens.admit(order(1, 10), "lab")
+    tokens.admit(order(1, 20, "ensure_serving"), "lab")
+    tokens.admit(order(2, 20), "other")
+    require_admitted()
+    tokens.admit(order(1, 10), "lab")
+
+
+def test_a_hand_that_was_overtaken_while_it_ran_changes_nothing_in_docker(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    engine = Engine(docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.41"))
+
+    def frozen() -> None:
+        tokens.admit(order(1, 10), "lab")
+        copy_context().run(lambda: Tokens(tmp_path).admit(order(1, 20), "lab"))
+        for change in (
+            lambda: engine.stop("x", 1),
+            lambda: engine.start("x"),
+            lambda: engine.remove("x"),
+            lambda: engine.remove_volume("x"),
+            lambda: engine.set_restart("x", "no"),
+            lambda: engine.run("x", ("true",)),
+        ):
+            with pytest.raises(Refused, match="later attempt"):
+                change()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(copy_context().run, frozen).result()
