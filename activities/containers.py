@@ -7,9 +7,13 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.clocks import Clocks, of_temporal, told
 from activities.engine import ContainerState, Engine
+from activities.leftovers import leftovers
+from activities.postgres.sql import Sql
 from activities.postgres_target import postgres_target
 from activities.probes import Probes
+from activities.secrets import Secrets
 from domain.errors import Refused
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from domain.order import Facts, ServiceTarget, StackOrder, Target, TargetOrder, VolumeMount
@@ -30,13 +34,15 @@ class Containers:
         default: str,
         state: Path,
         probes: Probes | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
-        """``stacks`` maps the name of a stack to its file; ``state`` anchors a relative shelf."""
+        """``stacks`` maps the name of a stack to its file; ``state`` is DR_STATE."""
         self._engine = engine
         self._stacks = stacks
         self._default = default
         self._state = state
         self._probes = probes
+        self._clocks = clocks or Clocks(engine, Sql(Secrets(engine)))
 
     @activity.defn(no_thread_cancel_exception=True)
     def observe_stack(self, order: StackOrder) -> Facts:
@@ -45,6 +51,7 @@ class Containers:
         Raises ``Refused``: ``stack-unknown``, ``stack-file``, ``service-missing``,
         ``service-ambiguous``, ``target-foreign``, ``pgdata-not-in-volume``.
         """
+        temporal = of_temporal()
         stack, digest = self._read(order.stack or self._default)
         found: dict[str, ContainerState] = {}
         for name, service in stack.services.items():
@@ -70,12 +77,16 @@ class Containers:
             shelf=str((self._state / stack.backup.shelf).resolve()),
         )
         absent = [name for name in stack.services if name not in found]
+        found_here = leftovers(self._engine, self._state, target, but=order.recovery_id)
+        left = [one for one in found_here if not one.over]
         return Facts(
-            sentence=_sentence(target, absent),
+            sentence=_sentence(target, absent, len(left)),
             stack=stack,
             stack_digest=digest,
             target=target,
             code_version=importlib.metadata.version("dr"),
+            clocks=told(self._clocks.measure(target, *temporal)),
+            leftovers=tuple(one.sentence for one in left),
         )
 
     @activity.defn(no_thread_cancel_exception=True)
@@ -238,10 +249,12 @@ def _only_server(stack: Stack) -> tuple[str, Service]:
     return server
 
 
-def _sentence(target: Target, absent: list[str]) -> str:
+def _sentence(target: Target, absent: list[str], left: int) -> str:
     running = sum(service.state == "running" for service in target.services)
     said = (
         f"Stack {target.stack} is project {target.project} here: {len(target.services)} services, "
         f"{running} running; data of PostgreSQL in volume {target.postgres.volume}"
     )
+    if left:
+        said += f"; left by {left} other recoveries: see the report, and dr doctor"
     return f"{said}; not configured: {', '.join(absent)}" if absent else said

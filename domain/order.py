@@ -131,6 +131,10 @@ class Facts(Outcome):
     stack_digest: str
     target: Target
     code_version: str = ""
+    clocks: str = ""
+    """How far the clocks stand apart that the run reads."""
+    leftovers: tuple[str, ...] = ()
+    """What other recoveries left here, a sentence each, with what can be done about it."""
 
 
 class TargetOrder(Order):

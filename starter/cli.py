@@ -31,6 +31,7 @@ for command in (
     look.timeline,
     look.report,
     protect.release,
+    protect.discard,
     look.doctor,
 ):
     app.command()(command)

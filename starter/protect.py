@@ -1,17 +1,18 @@
-"""``dr backup`` and ``dr release``."""
+"""``dr backup``, ``dr release`` and ``dr discard``."""
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
+from domain import names
 from domain.backups import Backup, BackupList
 from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
 from workflows.backup import BackupRequest, VerifyRequest
-from workflows.release import ReleaseRequest
+from workflows.release import DiscardRequest, ReleaseRequest
 
 app = typer.Typer(no_args_is_help=True, help="Backups: take, list, verify.")
 
@@ -107,6 +108,35 @@ def release(
         request = ReleaseRequest(recovery_id=recovery)
         found = await orchestrator.execute(client, settings, "Release", request, Released)
         answer("release", found, as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
+        return Exit.DONE
+
+    raise typer.Exit(orchestrator.run(work))
+
+
+def discard(
+    recovery: str = typer.Argument(..., help="The recovery id whose restored copy is removed."),
+    stack: str = _STACK,
+    *,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Remove the restored copy of a recovery that ended in the middle; what was kept aside stays."""
+    if not yes:
+        typer.confirm(f"Remove for good the copy that recovery {recovery} restored?", abort=True, err=True)
+
+    async def work(client: Client, settings: Settings) -> Exit:
+        name = stack or settings.default_stack
+        # The stack's lock: no recovery is open meanwhile, whose copy it might be.
+        handle = await orchestrator.start(
+            client,
+            settings,
+            "Discard",
+            DiscardRequest(stack=name, recovery_id=recovery),
+            names.recovery_workflow_id(name),
+            Released,
+        )
+        found = await orchestrator.result_of(handle)
+        answer("discard", found, as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))

@@ -9,6 +9,7 @@ import structlog
 from docker.errors import DockerException
 from temporalio.client import Client
 
+from activities.clocks import Clocks
 from activities.containers import Containers
 from activities.engine import Engine
 from activities.hasura import Hasura
@@ -45,7 +46,7 @@ from worker.settings import Settings, environment
 from workflows.backup import BaseBackup, ListBackups, Protect, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth
-from workflows.release import Release
+from workflows.release import Discard, Release
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -56,6 +57,7 @@ WORKFLOWS: list[type] = [
     ObserveHealth,
     Doctor,
     Release,
+    Discard,
 ]
 
 _DOCKER_SECONDS = 120
@@ -117,12 +119,12 @@ class Hands:
     def _lookers(self) -> list[Hand]:
         engine, state, stacks = self._engine, self._settings.state, self._settings.stacks()
         default = self._settings.default_stack or next(iter(stacks), "")
-        probes = Probes(engine, self._secrets, self._sql)
-        containers = Containers(engine, stacks, default, state, probes)
+        probes, clocks = Probes(engine, self._secrets, self._sql), Clocks(engine, self._sql)
+        containers = Containers(engine, stacks, default, state, probes, clocks)
         return [
             containers.observe_stack,
             containers.observe_health,
-            Host(engine, state, self._tools).observe_host,
+            Host(engine, state, self._tools, clocks).observe_host,
             Diagnosis(engine, self._sql, state).assess_corruption,
             Listing().observe_backups,
         ]

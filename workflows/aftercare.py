@@ -52,6 +52,7 @@ class Aftercare(ProvenCopy):
         hint = f" The scenario that fits: {found.fitting_scenario}." if found.fitting_scenario else ""
         if found.verdict is Verdict.INDEX_ONLY:
             hint = f" Rebuild with REINDEX INDEX CONCURRENTLY: {', '.join(found.damaged_indexes)}."
+        hint += "".join(f" Left here by another {left}." for left in self.facts.leftovers)
         raise Ended(Ending("stood_down", f"{found.because} Nothing was changed.{hint}"))
 
     def plan(self, found: Assessment, choice: BackupChoice) -> Ending:

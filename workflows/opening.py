@@ -24,6 +24,10 @@ class Opening(Runbook):
         self.approvers = self.facts.stack.approvers
         self.evidence.facts["stack file"] = f"sha256 {self.facts.stack_digest[:12]}"
         self.evidence.facts["code"] = self.facts.code_version
+        if self.facts.clocks:
+            self.evidence.facts["clocks"] = self.facts.clocks
+        if self.facts.leftovers:
+            self.evidence.facts["left by other recoveries"] = ". ".join(self.facts.leftovers)
         self._refuse_without_lock()
         return self.facts.target
 
