@@ -1,6 +1,7 @@
 """Asks each kind of service, in its own protocol, whether it really works."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -15,6 +16,8 @@ from domain.recovery import Proof
 from domain.stack import Kind
 
 _Probe = Callable[[Target, ServiceTarget], Proof]
+_SETTLED = timedelta(seconds=10)
+_LOOPS = 2
 
 
 class Probes:
@@ -43,17 +46,27 @@ class Probes:
             if container is None or not container.running:
                 return Proof(name=service.name, passed=False, evidence=self.why_down(container))
             ask = self._by_kind.get(service.kind, self._container)
-            return ask(target, service)
+            proof = ask(target, service)
         except DrError as error:
             return Proof(name=service.name, passed=False, evidence=error.what)
+        # Its own protocol decides; what Docker says of the container is told beside it.
+        said = _circumstances(container)
+        return proof.model_copy(update={"evidence": f"{proof.evidence}; {said}"}) if said else proof
 
     def why_down(self, container: ContainerState | None) -> str:
         """Return state, exit code and last log line of a container that does not serve."""
         if container is None:
             return "its container is gone"
-        said = f"its container is {container.status}"
-        if container.exit_code is not None:
+        said = f"its container is {_STATES.get(container.status, container.status)}"
+        if container.status == "restarting":
+            said += f", last exit code {container.raw['State'].get('ExitCode')}"
+        elif container.exit_code is not None:
             said += f" with exit code {container.exit_code}"
+        if container.raw["State"].get("OOMKilled"):
+            said += ", killed for lack of memory"
+        if container.raw["State"].get("Error"):
+            said += f", Docker: {container.raw['State']['Error'][:200]}"
+        said += _restarts(container)
         lines = self._engine.logs(container.id, tail=5).strip().splitlines()
         return f"{said}; last log line: {lines[-1][:200]}" if lines else said
 
@@ -104,12 +117,46 @@ class Probes:
         )
 
     def _container(self, target: Target, service: ServiceTarget) -> Proof:
+        """Judge a kind that has no protocol of ours by its container alone."""
         del target
         container = self._engine.look(service.container_id)
-        health = container.raw["State"].get("Health") if container is not None else None
-        status = (health or {}).get("Status")
-        return Proof(
-            name=service.name,
-            passed=status in {None, "healthy"},
-            evidence=f"its own health check says {status}" if status else "its container runs",
-        )
+        if container is None or not container.running:
+            return Proof(name=service.name, passed=False, evidence=self.why_down(container))
+        health = _health(container)
+        if _loops(container):
+            return Proof(name=service.name, passed=False, evidence=self.why_down(container))
+        said = f"its own health check says {health}" if health else "it runs and has no health check"
+        return Proof(name=service.name, passed=health in {"", "healthy"}, evidence=said)
+
+
+_STATES = {
+    "running": "in a restart loop",
+    "restarting": "in a restart loop",
+    "paused": "paused: its process stands still",
+    "created": "created and was never started",
+}
+
+
+def _health(container: ContainerState) -> str:
+    return str((container.raw["State"].get("Health") or {}).get("Status") or "").replace("none", "")
+
+
+def _restarts(container: ContainerState) -> str:
+    count = int(container.raw.get("RestartCount", 0))
+    return f", restarted {count} times" if count else ""
+
+
+def _loops(container: ContainerState) -> bool:
+    """Tell whether a container runs only for the moment: restarted again and again, and just now."""
+    started = datetime.fromisoformat(container.raw["State"]["StartedAt"])
+    return int(container.raw.get("RestartCount", 0)) >= _LOOPS and datetime.now(UTC) - started < _SETTLED
+
+
+def _circumstances(container: ContainerState) -> str:
+    """Return what is strange about a container that runs: its health check, its restarts."""
+    health = _health(container)
+    said = f"Docker calls it {health}" if health not in {"", "healthy"} else ""
+    if health == "unhealthy":
+        last = (container.raw["State"]["Health"].get("Log") or [{}])[-1]
+        said += f": {str(last.get('Output', '')).strip()[:120]}"
+    return (said + _restarts(container)).removeprefix(", ")

@@ -1,5 +1,6 @@
 """Stops what writes to the database and starts it again, each proven by its own protocol."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -17,7 +18,7 @@ from activities.records import Records
 from activities.secrets import Secrets
 from activities.tokens import Tokens
 from activities.writers import Writers, find_writers
-from domain.errors import Unavailable, VerificationFailed
+from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.graph import dependents_of, start_waves
 from domain.order import ServiceTarget, Target
 from domain.recovery import Proof, ServicesOrder, ServicesStarted, ServicesStopped
@@ -28,6 +29,8 @@ _RECORD = "services"
 _USUAL_GRACE_SECONDS = 10
 _PROBE_EVERY_SECONDS = 0.5
 _AT_ONCE = 8
+_NAMELESS = re.compile(r"[0-9a-f]{64}")
+_NOT_STARTED = {"docker-refused", "docker-failed"}
 
 
 class Services:
@@ -153,17 +156,40 @@ class Services:
             # Before the start: some programs end when what they need is not up yet, and rely on it.
             self._engine.set_restart(found.id, policy)
         deadline = time.monotonic() + self._healthy_within_seconds
-        self._engine.start(found.id)
         while True:
-            proof = self._probes.probe(target, service)
+            proof = self._not_started(found, service) or self._probes.probe(target, service)
             if proof.passed is not False or time.monotonic() > deadline or called_off.is_set():
                 return _optional(service, proof)
             called_off.wait(_PROBE_EVERY_SECONDS)
 
+    def _not_started(self, found: ContainerState, service: ServiceTarget) -> Proof | None:
+        """Start the container; return why Docker does not, such as a port that is taken."""
+        try:
+            self._engine.start(found.id)
+        except (Refused, Unavailable) as error:
+            if error.code not in _NOT_STARTED:
+                raise
+            said = " ".join(error.what.split())[:400]
+            return Proof(name=service.name, passed=False, evidence=f"{found.name} does not start: {said}")
+        return None
+
     def _current(self, target: Target, service: ServiceTarget) -> ContainerState | None:
-        """Return the container; one that was made anew is found by its labels."""
+        """Return the container; one that was made anew must be like the one that was resolved (F-B3)."""
         found = self._engine.look(service.container_id)
-        return found or next(iter(self._engine.find(target.project, service.name)), None)
+        if found is not None or not service.image_id:
+            return found
+        anew = next(iter(self._engine.find(target.project, service.name)), None)
+        if anew is None:
+            return None
+        strange = _unlike(anew, service)
+        if strange:
+            raise Refused(
+                f"{anew.name} is not the container that was resolved: it was made anew and {strange}",
+                where=anew.id[:12],
+                hint="put it back as it was, or start the recovery again so that it resolves its targets anew",
+                code="target-changed",
+            )
+        return anew
 
     def _together(self, names: Sequence[str], act: Callable[[str, Event], _T]) -> list[_T]:
         """Act on all at once, with a heartbeat while they take their time."""
@@ -179,6 +205,17 @@ class Services:
         finally:
             called_off.set()
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _unlike(found: ContainerState, service: ServiceTarget) -> str:
+    """Return in what a container differs from the resolved one: its image or its volumes."""
+    if found.image_id != service.image_id:
+        return "has another image"
+    mounts = found.raw.get("Mounts") or []
+    mounted = {(m["Name"], m["Destination"]) for m in mounts if m.get("Type") == "volume"}
+    # Nameless volumes of the image are new with each container.
+    wanted = {(v.volume, v.path) for v in service.volumes if not _NAMELESS.fullmatch(v.volume)}
+    return "" if wanted <= mounted else "has other volumes"
 
 
 def _key(recovery_id: str) -> str:
