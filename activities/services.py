@@ -186,7 +186,7 @@ class Services:
             raise Refused(
                 f"{anew.name} is not the container that was resolved: it was made anew and {strange}",
                 where=anew.id[:12],
-                hint="put it back as it was, or start the recovery again so that it resolves its targets anew",
+                hint="put it back as it was, or start a new recovery, which resolves its targets anew",
                 code="target-changed",
             )
         return anew

@@ -3,6 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from domain.order import Order, Outcome, TargetOrder, Value
 from domain.wal import SEGMENT_BYTES
 
@@ -84,8 +86,8 @@ class BackupOrder(TargetOrder):
 class ChooseOrder(TargetOrder):
     """Choose among the backups of the shelf."""
 
-    before: datetime | None = None
-    """The first evidence of damage: only older backups are taken."""
+    before: AwareDatetime | None = None
+    """The first evidence of damage: only older backups are taken. A time without a zone is refused."""
     timeline: int | None = None
     system_identifier: str | None = None
     excluded: tuple[PassedOver, ...] = ()

@@ -1,13 +1,14 @@
 """Which backup a recovery takes: what excludes one, and what restoring it will need. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from domain.backups import Backup, ChooseOrder
+from domain.backups import Backup, ChooseOrder, Level, spoken_bytes
 
 _COPY_BYTES_PER_SECOND = 300e6
 _REPLAY_BYTES_PER_SECOND = 100e6
 _FIXED_SECONDS = 10.0
 _SPARE = 1.1
+_SUSPICIOUS = 0.5
 
 
 def major_version(version: str) -> str:
@@ -42,6 +43,26 @@ def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
             f" the server runs {short_image(wanted_image)}"
         )
     return ""
+
+
+def suspiciously_small(backup: Backup, known: Sequence[Backup]) -> str:
+    """Return why a backup is too small to be believed, or an empty text.
+
+    Measured against the one before it of the same database system; one that was restored is proven.
+    """
+    before = next(
+        (
+            other
+            for other in newest_first(known)
+            if (other.ended_at, other.id) < (backup.ended_at, backup.id)
+            and other.system_identifier == backup.system_identifier
+        ),
+        None,
+    )
+    if before is None or backup.verified is Level.RESTORED or backup.bytes >= before.bytes * _SUSPICIOUS:
+        return ""
+    had = f"{before.id} had {spoken_bytes(before.bytes)}"
+    return f"it is suspiciously small: {spoken_bytes(backup.bytes)}, {had}"
 
 
 def newest_first(backups: Iterable[Backup]) -> list[Backup]:

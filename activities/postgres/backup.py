@@ -15,6 +15,7 @@ from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_contents
 from activities.postgres.sql import Sql
 from activities.pulse import beat
+from activities.taken import note_taken
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Contents, Level, VerifyBackupOrder, spoken_bytes
 from domain.errors import BackupUnusable, Refused, Unavailable
@@ -71,6 +72,7 @@ class Backups:
         name = _job_name(order)
         known = [b for b in catalogue.list_backups(Path(target.shelf)) if b.label == order.label]
         if known:
+            note_taken(self._state, target.stack, known[0])
             self._engine.remove(name, force=True)
             return known[0]
         root = shelf.prepare(target)
@@ -201,6 +203,7 @@ class Backups:
             wal_segment_bytes=seen.wal_segment_bytes,
         )
         _publish(partial, backup)
+        note_taken(self._state, target.stack, backup)
         return backup
 
     def _discard(self, state: ContainerState, partial: Path) -> None:

@@ -11,8 +11,9 @@ from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.slots import recorded_slot
 from activities.pulse import beat
+from activities.taken import vanished
 from domain.backups import Backup, BackupChoice, ChooseOrder, PassedOver, spoken_bytes
-from domain.choice import needed_bytes, predicted_seconds, short_image, why_unfit
+from domain.choice import needed_bytes, predicted_seconds, short_image, suspiciously_small, why_unfit
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name
 from domain.order import Target
 from domain.wal import Archive, Chain, follow_chain, timeline_of
@@ -43,8 +44,11 @@ class Choosing:
                 strangers, f"The server's image {short_image(server.image_id)} is not on this host: load it."
             )
         major = _major(image["Config"].get("Env") or [])
-        passed = list(strangers)
-        for backup in entries:
+        present = {*(entry.id for entry in entries), *(stranger.id for stranger in strangers)}
+        passed = [*vanished(self._state, order.target.stack, present), *strangers]
+        small = {backup.id: reason for backup in entries if (reason := suspiciously_small(backup, entries))}
+        # A small one is refused for any other that can be used; as the only one it is taken, and named.
+        for backup in sorted(entries, key=lambda entry: entry.id in small):
             beat(f"judging {backup.id}")
             received = shelf.read_received(where, backup.wal_segment_bytes, server.uid)
             chain = _chain(order, backup, received.archive)
@@ -52,7 +56,8 @@ class Choosing:
             if reason:
                 passed.append(PassedOver(id=backup.id, reason=reason))
                 continue
-            return _chosen(order, backup, chain, received.newest_at, passed)
+            passed += [PassedOver(id=name, reason=why) for name, why in small.items() if name != backup.id]
+            return _chosen(order, backup, chain, received.newest_at, passed, small.get(backup.id, ""))
         return _none(
             passed,
             f"No backup on {where} can be used ({len(passed)} passed over): bring one to the shelf,"
@@ -90,7 +95,12 @@ def _live_timeline(where: Path) -> int | None:
 
 
 def _chosen(
-    order: ChooseOrder, backup: Backup, chain: Chain, wal_until: datetime | None, passed: list[PassedOver]
+    order: ChooseOrder,
+    backup: Backup,
+    chain: Chain,
+    wal_until: datetime | None,
+    passed: list[PassedOver],
+    doubt: str,
 ) -> BackupChoice:
     wal_bytes = chain.segments * backup.wal_segment_bytes
     needed, room = needed_bytes(backup, wal_bytes), _room(order.target)
@@ -104,6 +114,7 @@ def _chosen(
     sentence = (
         f"Backup {backup.id} ({backup.verified}), WAL whole to {chain.last};"
         f" {len(passed)} passed over; about {seconds:.0f} s to restore and replay."
+        + (f" No other can be used, though {doubt}." if doubt else "")
     )
     return BackupChoice(
         sentence=missing or sentence,

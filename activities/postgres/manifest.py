@@ -76,6 +76,9 @@ def what_is_wrong(
 ) -> str:
     """Compare a backup on the shelf with its entry and its manifest; return what is wrong, or nothing."""
     data = data_directory(Path(target.shelf), backup.id)
+    link = _first_link(data)
+    if link:
+        return f"it holds a symbolic link, which is not followed: {link}"
     try:
         facts = read_facts(data)
     except BackupUnusable as error:
@@ -112,6 +115,16 @@ def verify_manifest(
     )
     engine.remove(state.id, force=True)
     return "" if state.exit_code == 0 else _complaint(log, state.exit_code)
+
+
+def _first_link(data: Path) -> str:
+    """Return a symbolic link below a backup, or nothing; pg_basebackup makes none without tablespaces."""
+    for folder, folders, files in os.walk(data):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink():
+                return str(path.relative_to(data))
+    return ""
 
 
 def _complaint(log: str, exit_code: int | None) -> str:
