@@ -2,20 +2,17 @@
 
 import math
 import re
-import unicodedata
 from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from domain import inert
 from domain.durations import spoken
+from domain.inert import visible
 
 NOT_MEASURED = "not measured"
 
-_LONGEST = 2000
 _FIGURE = re.compile(r"(\b\d[\d.]*|\bmin|\bh) (?=(s|min|h|days?|\d+ (s|min))\b)")
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_MARKDOWN = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
-_LINE_START = re.compile(r"^(\d+(?=[.)])|)([#+=-]|(?<=\d)[.)](?=\s|$))")
 _KILO = 1000
 _DAY = 86400
 _MINUTE_AND_A_HALF = 90
@@ -24,36 +21,18 @@ _MINUTE_AND_A_HALF = 90
 def shown(value: object) -> object:
     """Return a value as it is printed: ``None`` as *not measured*, control characters as escapes.
 
-    Direction marks and other invisible characters count as control characters: they can make a line read
-    differently from what it says. What is very long is cut, with a word about it.
+    What is very long is cut, with a word about it.
     """
     if value is None:
         return NOT_MEASURED
     if isinstance(value, Markup):
         return value
-    return visible(str(value))
-
-
-def visible(text: str) -> str:
-    """Return a text with every invisible character spelled out, at most 2000 characters of it."""
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]} … ({len(text) - _LONGEST} more characters in report.json)"
-    return "".join(c if unicodedata.category(c) not in _INVISIBLE else _spelled(c) for c in text)
-
-
-def _spelled(character: str) -> str:
-    if character in "\n\t":
-        return " "
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - the last of Latin-1
+    return visible(str(value), "more characters in report.json")
 
 
 def markdown(value: object) -> str:
     """Return a value as Markdown that renders as the plain text it is, on one line."""
-    text = " ".join(str(shown(value)).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = _MARKDOWN.sub(r"\\\1", text)
-    return _LINE_START.sub(lambda found: f"{found[1]}\\{found[2]}", text)
+    return inert.markdown(str(shown(value)))
 
 
 def code(value: object) -> str:
