@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime
 
+from domain.inert import Quoted
 from domain.order import Order, Outcome, TargetOrder, Value
 from domain.wal import SEGMENT_BYTES
 
@@ -70,8 +71,8 @@ class Backup(Outcome):
 class PassedOver(Value):
     """A backup that was not taken, and why."""
 
-    id: str
-    reason: str
+    id: Quoted
+    reason: Quoted
 
 
 class BackupOrder(TargetOrder):

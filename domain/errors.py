@@ -11,6 +11,8 @@
 Each carries *what*, *where*, a *hint* and a stable *code* that exit statuses and alerts may rely on.
 """
 
+from domain.inert import quoted
+
 
 class DrError(Exception):
     """An error that a person can act on.
@@ -19,12 +21,15 @@ class DrError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", hint: str = "", code: str) -> None:
-        """Keep the four parts; the message joins those that are there."""
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        """Keep the four parts; the message joins those that are there.
+
+        They may quote what others said: on one line, of a length that can be read, without its secrets.
+        """
+        self.what = quoted(what)
+        self.where = quoted(where)
+        self.hint = quoted(hint)
         self.code = code
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         """Return the error as one line: what, where, hint and code."""

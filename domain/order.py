@@ -2,13 +2,15 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.inert import Quoted
 from domain.stack import Kind, Stack
 
 
 class Value(BaseModel):
     """A value that crosses the border between a runbook and a hand."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is refused is not repeated: it may be a password in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Token(Value):
@@ -29,7 +31,7 @@ class Order(Value):
 class Outcome(Value):
     """The result of a hand: one sentence for timeline, log and report, and its facts."""
 
-    sentence: str = ""
+    sentence: Quoted = ""
 
 
 class StackOrder(Order):

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from domain.backups import Backup, Contents
 from domain.diagnosis import DamagedBlock
+from domain.inert import Quoted
 from domain.order import Outcome, TargetOrder, Value
 from domain.stack import Check
 from domain.wal import SEGMENT_BYTES
@@ -12,9 +13,9 @@ from domain.wal import SEGMENT_BYTES
 class Proof(Value):
     """One check with its evidence; a check that was not made is ``passed=None``, never true."""
 
-    name: str
+    name: Quoted
     passed: bool | None
-    evidence: str
+    evidence: Quoted
 
 
 class RestoreOrder(TargetOrder):
