@@ -149,7 +149,7 @@ class Hands:
         return [
             quiet.ensure_quiet,
             quiet.ensure_unquiet,
-            Choosing(engine, state).choose_backup,
+            Choosing(engine, state, self._tools).choose_backup,
             Proving().ensure_recorded_restored,
             Restoring(engine, self._tokens, state).ensure_restored,
             Following(*parts).ensure_following,

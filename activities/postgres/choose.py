@@ -24,10 +24,11 @@ _ROLE = "verify-backup"
 class Choosing:
     """Chooses among the backups of a shelf; a bad one is passed over and named, never raised."""
 
-    def __init__(self, engine: Engine, state: Path) -> None:
-        """Act through ``engine``; ``state`` is DR_STATE."""
+    def __init__(self, engine: Engine, state: Path, tools_image: str | None = None) -> None:
+        """Act through ``engine``; ``state`` is DR_STATE; ``tools_image`` must be there for the swap."""
         self._engine = engine
         self._state = state
+        self._tools_image = tools_image
 
     @activity.defn(no_thread_cancel_exception=True)
     def choose_backup(self, order: ChooseOrder) -> BackupChoice:
@@ -42,6 +43,14 @@ class Choosing:
         if image is None:
             return _none(
                 strangers, f"The server's image {short_image(server.image_id)} is not on this host: load it."
+            )
+        if self._tools_image is not None and not (
+            self._tools_image and self._engine.image(self._tools_image)
+        ):
+            return _none(
+                strangers,
+                "The tools image is not on this host, and nothing is pulled in a recovery: build it by"
+                " `python -m infra.images` or load it, then start the worker again and retry.",
             )
         major = _major(image["Config"].get("Env") or [])
         present = {*(entry.id for entry in entries), *(stranger.id for stranger in strangers)}

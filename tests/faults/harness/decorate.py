@@ -6,6 +6,7 @@ changes of files below the state and the shelf. Beginning and end of each hand a
 boundaries of the steps.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -67,9 +68,9 @@ class Numbering:
     async def hand(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Run a hand between its two sides, which are the boundaries of its step."""
         made = self._number("step", "hand")
-        self.strike(made, "before")
+        await asyncio.to_thread(self.strike, made, "before")
         answer = await call()
-        self.strike(made, "after")
+        await asyncio.to_thread(self.strike, made, "after")
         return answer
 
     def _number(self, client: str, label: str) -> Effect:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,18 +83,27 @@ class FaultStand(Stand):
             "services": {name: facts[1] for name, facts in self.host.services().items()},
         }
 
-    def disturbed_recovery(self, *plans: Plan) -> Ended:
-        """Damage the database, recover it under these faults, and return what became of it."""
+    def disturbed_recovery(
+        self, *plans: Plan, meanwhile: Callable[[], None] | None = None, away_seconds: float = 0.0
+    ) -> Ended:
+        """Damage the database, recover it under these faults, and return what became of it.
+
+        ``meanwhile`` is called once the recovery was started. A Temporal server that is killed stays
+        away for ``away_seconds``.
+        """
         if not self.dirty:
             self.damage_pages()
         before = self.artefacts()
         self.folder.arm(*plans)
-        with self._temporal_kept_up():
-            report = self.to_the_end(self.recover())
+        with self._temporal_kept_up(away_seconds):
+            run_id = self.recover()
+            if meanwhile is not None:
+                meanwhile()
+            report = self.to_the_end(run_id)
         return Ended(report, before, self.artefacts(), self.folder.effects(), self.folder.unfired())
 
     @contextmanager
-    def _temporal_kept_up(self) -> Iterator[None]:
+    def _temporal_kept_up(self, away_seconds: float) -> Iterator[None]:
         """Start the Temporal server again whenever it was killed, as a person or systemd does."""
         over = threading.Event()
 
@@ -102,6 +111,7 @@ class FaultStand(Stand):
             while not over.wait(0.2):
                 endpoint = server.status(self.temporal)
                 if endpoint is None:
+                    over.wait(away_seconds)
                     endpoint = server.ensure_running(self.temporal)
                 self.folder.note_victim("temporal", endpoint.pid)
 

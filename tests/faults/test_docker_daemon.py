@@ -1,0 +1,68 @@
+"""The Docker daemon dies in the middle of a recovery: a private one, so that nothing else notices."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from infra.images.build import Images
+from infra.lab.settings import SERVICES
+from tests.e2e.stand import ROOT, until
+from tests.faults.harness.dockerd import PrivateDockerd
+from tests.faults.harness.plan import Plan
+from tests.faults.harness.stand import FaultStand, assert_undisturbed
+from tests.faults.record import Seen
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDockerd]:
+    images = Images(docker.from_env(timeout=600), ROOT / ".dr" / "cache", lambda *_: None)
+    names = [*SERVICES, "tools"]
+    for name in names:
+        images.ensure(name)
+    with PrivateDockerd(tmp_path_factory.mktemp("dockerd")) as private:
+        private.load([images.reference(name) for name in names])
+        yield private
+
+
+@pytest.fixture(scope="module")
+def private_stand(dockerd: PrivateDockerd) -> Iterator[FaultStand]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", dockerd.host)
+        stand = FaultStand()
+        try:
+            stand.up()
+            yield stand
+        finally:
+            stand.down()
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        ("ensure_restored", "while the backup is copied"),
+        ("ensure_promoted", "after the fence, while the copy is promoted"),
+        ("start:hasura", "while the services come back"),
+    ],
+)
+@pytest.mark.fault("B1", at_length=True)
+def test_a_docker_daemon_killed_in_the_middle_only_makes_the_recovery_longer(
+    dockerd: PrivateDockerd, private_stand: FaultStand, seen: Seen, step: str, what: str
+) -> None:
+    """F-B1: Docker daemon restarts mid-recovery; the policy `always` revives what was stopped by hand."""
+    stand = private_stand
+    pause = Plan(step, "step", "hand", 1, "before", "delay", seconds=3.0)
+
+    def strike() -> None:
+        until(stand.folder.fired, f"the step {step}")
+        dockerd.kill()
+        seen(f"dockerd killed {what}")
+        dockerd.start()
+
+    ended = stand.disturbed_recovery(pause, meanwhile=strike)
+    assert_undisturbed(stand, ended)
+    assert Path(stand.target().shelf).is_dir()
+    stand.release(ended.report["recovery_id"])
