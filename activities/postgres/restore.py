@@ -116,7 +116,7 @@ class Restoring:
 def _failure(order: RestoreOrder, code: int, said: str) -> Exception:
     if code == _NO_ROOM:
         return Refused(
-            "the volumes' filesystem has no room for the restored copy",
+            "the volumes' filesystem has no room, or no inodes, for the restored copy",
             where=order.target.postgres.volumes_root,
             hint="free room or release what earlier recoveries kept aside; the live data is untouched",
             code="no-room",
