@@ -52,7 +52,7 @@ class Containers:
         ``service-ambiguous``, ``target-foreign``, ``pgdata-not-in-volume``.
         """
         temporal = of_temporal()
-        stack, digest = self._read(order.stack or self._default)
+        stack, digest = self._read(order.stack or self._default or next(iter(self._stacks), ""))
         found: dict[str, ContainerState] = {}
         for name, service in stack.services.items():
             container = self._resolve(stack, name, service)

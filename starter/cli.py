@@ -4,11 +4,13 @@ import os
 import sys
 
 import typer
+from pydantic import ValidationError
+from temporalio.service import RPCError
 
-from domain.errors import DrError
+from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
-from starter import decide, look, protect, recover
+from starter import decide, init, look, protect, recover
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -33,6 +35,7 @@ for command in (
     protect.release,
     protect.discard,
     look.doctor,
+    init.init,
 ):
     app.command()(command)
 
@@ -81,6 +84,13 @@ def _run() -> int:
     except DrError as error:
         answer_error(name, error, as_json=as_json)
         return exit_of(error)
+    except ValidationError as error:
+        answer_error(name, _unusable(error), as_json=as_json)
+        return Exit.USAGE
+    except RPCError as error:
+        refused = Unavailable(f"Temporal refused: {error.message}", code="temporal-refused")
+        answer_error(name, refused, as_json=as_json)
+        return exit_of(refused)
     except typer.TyperException as error:
         people.print(plain(error.format_message()))
         return Exit.USAGE
@@ -88,3 +98,10 @@ def _run() -> int:
         say("nothing was done")
         return Exit.USAGE
     return status if isinstance(status, int) else 0
+
+
+def _unusable(error: ValidationError) -> Refused:
+    """Say which word of the command line cannot be used; the word itself is not repeated."""
+    said = error.errors(include_url=False, include_input=False, include_context=False)
+    names = ", ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in said)
+    return Refused(f"a word of the command cannot be used: {names}", code="usage")

@@ -1,6 +1,7 @@
 """Settings of every process of ours: the only place that reads the environment."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,26 @@ class Settings(BaseSettings):
         else:
             paths = sorted((self.state / "stacks").glob("*.yaml")) or [REPOSITORY / "infra" / "stack.yaml"]
         return {_name_in(path): path for path in paths}
+
+
+class StackFiles(Mapping[str, Path]):
+    """The stack files by their stacks' names, as they are now: ``dr init`` may write one at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Look where the settings say, each time."""
+        self._settings = settings
+
+    def __getitem__(self, name: str) -> Path:
+        """Return the file of a stack."""
+        return self._settings.stacks()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._settings.stacks())
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._settings.stacks())
 
 
 def _name_in(path: Path) -> str:

@@ -15,6 +15,7 @@ from activities.engine import Engine
 from activities.hasura import Hasura
 from activities.history import Histories
 from activities.host import Host
+from activities.inventory import Inventories
 from activities.ledger import Ledger
 from activities.people import People
 from activities.postgres.assess import Diagnosis
@@ -42,10 +43,10 @@ from activities.services import Services
 from activities.tokens import Tokens
 from activities.traffic import Traffic
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
-from worker.settings import Settings, environment
+from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, ListBackups, Protect, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
-from workflows.inspection import Doctor, ObserveHealth
+from workflows.inspection import Doctor, ObserveHealth, ObserveProject
 from workflows.release import Discard, Release
 
 WORKFLOWS: list[type] = [
@@ -55,6 +56,7 @@ WORKFLOWS: list[type] = [
     ListBackups,
     VerifyBackup,
     ObserveHealth,
+    ObserveProject,
     Doctor,
     Release,
     Discard,
@@ -117,13 +119,16 @@ class Hands:
         return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others()]
 
     def _lookers(self) -> list[Hand]:
-        engine, state, stacks = self._engine, self._settings.state, self._settings.stacks()
-        default = self._settings.default_stack or next(iter(stacks), "")
+        engine, state, stacks = self._engine, self._settings.state, StackFiles(self._settings)
+        default = self._settings.default_stack
+        inventories = Inventories(engine, stacks, default)
         probes, clocks = Probes(engine, self._secrets, self._sql), Clocks(engine, self._sql)
         containers = Containers(engine, stacks, default, state, probes, clocks)
         return [
             containers.observe_stack,
             containers.observe_health,
+            inventories.observe_project,
+            inventories.observe_questions,
             Host(engine, state, self._tools, clocks).observe_host,
             Diagnosis(engine, self._sql, state).assess_corruption,
             Listing().observe_backups,

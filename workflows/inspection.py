@@ -1,19 +1,39 @@
 """Looking without an incident: the health of a stack, and whether a recovery would find what it needs."""
 
+from pydantic import Field
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.containers import Containers
     from activities.host import Host
+    from activities.inventory import Inventories
     from activities.postgres.listing import Listing
     from activities.postgres.receiver import Protection
     from domain.backups import ShelfOrder
-    from domain.order import Facts, TargetOrder
+    from domain.inventory import Inventory, InventoryOrder
+    from domain.order import Facts, StackOrder, TargetOrder, Value
     from domain.recovery import Judged, Proof
     from workflows.backup import BackupRequest, load
     from workflows.errand import errand
     from workflows.pace import Trouble
+
+
+class ProjectRequest(Value):
+    """Which Compose project to look at, by its label."""
+
+    project: str = Field(default="", max_length=255)
+
+
+@workflow.defn(name="ObserveProject")
+class ObserveProject:
+    """Look at a Compose project that has no stack file yet."""
+
+    @workflow.run
+    async def run(self, request: ProjectRequest = ProjectRequest()) -> Inventory:  # noqa: B008 - frozen
+        """Look only."""
+        order = InventoryOrder(project=request.project)
+        return await errand("Look at the project", Inventories.observe_project, order)
 
 
 @workflow.defn(name="ObserveHealth")
@@ -34,15 +54,25 @@ class Doctor:
     @workflow.run
     async def run(self, request: BackupRequest = BackupRequest()) -> Judged:  # noqa: B008 - frozen
         """Look at everything a recovery needs; a look that fails is a red line, not an error."""
+        asked = await self._questions(request)
         try:
             facts = await load(request)
         except ActivityError as error:
-            return _judge([Proof(name="stack file", passed=False, evidence=Trouble.of(error).sentence)])
-        proofs = [Proof(name="stack file", passed=True, evidence=facts.sentence)]
+            unread = Proof(name="stack file", passed=False, evidence=Trouble.of(error).sentence)
+            return _judge([unread, *asked])
+        proofs = [Proof(name="stack file", passed=True, evidence=facts.sentence), *asked]
         proofs += await self._services(facts)
         proofs += await self._protection(facts)
         proofs += await self._host(facts)
         return _judge(proofs)
+
+    async def _questions(self, request: BackupRequest) -> list[Proof]:
+        try:
+            order = StackOrder(stack=request.stack)
+            return list((await errand("Read what is asked", Inventories.observe_questions, order)).proofs)
+        except ActivityError as error:
+            said = Trouble.of(error).sentence
+            return [Proof(name="questions in the stack file", passed=None, evidence=said)]
 
     async def _services(self, facts: Facts) -> list[Proof]:
         try:
