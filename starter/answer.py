@@ -1,17 +1,19 @@
 """How ``dr`` answers: one envelope for programs, plain lines for people, and the exit codes."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from enum import IntEnum
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
 
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
+from domain.inert import visible
 
 SCHEMA_VERSION = 1
+_MARKUP = re.compile(r"(\\+)(?=\[|\Z)|\[")
 
 
 class Exit(IntEnum):
@@ -56,14 +58,17 @@ def exit_of(error: DrError) -> Exit:
             return Exit.ERROR
 
 
-people = Console(stderr=True, highlight=False)
+people = Console(stderr=True, highlight=False, emoji=False)
 """Where progress and questions go; standard output holds nothing but the answer."""
 
 
 def plain(text: str) -> str:
-    """Return a text that is safe to print: no control characters, no markup."""
-    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    return escape(shown)
+    """Return a text that is safe to print: on one line, no control characters, no markup.
+
+    It stays so whatever stands before and after it in a line that has markup of its own.
+    """
+    # rich's own escape leaves an unclosed bracket alone, which the next value in the line may close.
+    return _MARKUP.sub(lambda f: f"{f[1]}{f[1]}[none][/]" if f[1] else "\\[", visible(text))
 
 
 def say(sentence: str) -> None:
@@ -77,7 +82,7 @@ def answer(command: str, data: object, *, as_json: bool, human: Callable[[Consol
         envelope = {"schema_version": SCHEMA_VERSION, "command": command, "data": _plain_data(data)}
         sys.stdout.write(json.dumps(envelope, ensure_ascii=True, indent=2) + "\n")
     else:
-        human(Console(highlight=False))
+        human(Console(highlight=False, emoji=False))
 
 
 def answer_error(command: str, error: DrError, *, as_json: bool) -> None:

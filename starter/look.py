@@ -56,7 +56,7 @@ def _draw_status(console: Console, health: Judged, runs: list[StatusView]) -> No
     if not runs:
         console.print("no recovery is open")
     for view in runs:
-        console.print(f"[bold]{plain(view.recovery_id)}[/] {plain(view.scenario)} is {view.state}")
+        console.print(f"[bold]{plain(view.recovery_id)}[/] {plain(view.scenario)} is {plain(view.state)}")
         if view.gate:
             print_brief(view)
         if view.parked_step:
@@ -91,7 +91,7 @@ def timeline(
 
 
 def _draw_state(console: Console, state: str) -> None:
-    console.print(state)
+    console.print(plain(state))
 
 
 def _closed_timeline(stack: str, *, as_json: bool) -> Exit:
@@ -102,7 +102,7 @@ def _closed_timeline(stack: str, *, as_json: bool) -> Exit:
     def draw(console: Console) -> None:
         for step in report.steps:
             console.print(
-                f"{step.started_at:%H:%M:%S}Z {spoken(step.seconds):>10} {step.outcome:8}"
+                f"{step.started_at:%H:%M:%S}Z {spoken(step.seconds):>10} {plain(step.outcome):8}"
                 f" {plain(step.title)}: {plain(step.sentence)}"
             )
         console.print(f"[bold]{report.outcome}[/]: {plain(report.rule)}")

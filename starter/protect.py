@@ -7,6 +7,7 @@ from temporalio.client import Client
 
 from domain import names
 from domain.backups import Backup, BackupList
+from domain.inert import visible
 from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
@@ -61,7 +62,7 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
                 size = f"{backup.bytes / 2**20:.0f} MiB"
                 table.add_row(
                     plain(backup.id),
-                    backup.kind,
+                    plain(backup.kind),
                     f"{backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
                     size,
                     backup.verified,
@@ -102,7 +103,7 @@ def release(
 ) -> None:
     """Remove the old data that a recovery kept aside."""
     if not yes:
-        typer.confirm(f"Remove for good what recovery {recovery} kept aside?", abort=True, err=True)
+        typer.confirm(f"Remove for good what recovery {visible(recovery)} kept aside?", abort=True, err=True)
 
     async def work(client: Client, settings: Settings) -> Exit:
         request = ReleaseRequest(recovery_id=recovery)
