@@ -1,7 +1,6 @@
 """Start what is missing of the orchestrator: Temporal, its namespace, the worker, the ledger."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from temporalio.service import RPCError
 from domain.errors import Unavailable
 from infra import daemons
 from infra.temporal import bootstrap, server
+from worker.connection import configured, connect
 from worker.settings import REPOSITORY, Settings
 
 Say = Callable[[str], None]
@@ -29,15 +29,19 @@ def run_directory(state: Path) -> Path:
 
 def ensure_temporal(settings: Settings, say: Say) -> server.Endpoint | None:
     """Start the embedded server and make its namespace ready; another server is used when one is named."""
-    named = os.environ.get("TEMPORAL_ADDRESS")
-    if named:
-        say(f"Temporal: {named} (named by TEMPORAL_ADDRESS)")
-        asyncio.run(_bootstrap(named, os.environ.get("TEMPORAL_NAMESPACE", "default")))
+    config = configured()
+    if "target_host" in config:
+        say(f"Temporal: {config['target_host']}, as the settings name it; none is started")
+        for note in asyncio.run(_use_named(settings)):
+            say(note)
+        if "ui_address" not in settings.model_fields_set:
+            say(f"DR_UI_ADDRESS is not set: links point to {settings.ui_address}")
         return None
+    namespace = config.get("namespace") or "default"
     endpoint = server.ensure_running(
-        server.TemporalSettings(state=settings.state, port=settings.temporal_port)
-    )
-    asyncio.run(_bootstrap(endpoint.address, endpoint.namespace))
+        server.TemporalSettings(state=settings.state, port=settings.temporal_port, namespace=namespace)
+    ).model_copy(update={"namespace": namespace})
+    asyncio.run(_bootstrap(endpoint.address, namespace))
     say(f"Temporal {endpoint.version}: {endpoint.address}, Web UI {endpoint.ui}")
     return endpoint
 
@@ -45,6 +49,11 @@ def ensure_temporal(settings: Settings, say: Say) -> server.Endpoint | None:
 async def _bootstrap(address: str, namespace: str) -> None:
     client = await Client.connect(address, namespace=namespace)
     await bootstrap.ensure_namespace(client)
+
+
+async def _use_named(settings: Settings) -> tuple[str, ...]:
+    client = await connect("dr", settings.state)
+    return await bootstrap.ensure_usable(client)
 
 
 def ensure_worker(
@@ -83,18 +92,30 @@ def worker_daemon(
 
 
 def ensure_ledger(settings: Settings, say: Say, *, environment: dict[str, str] | None = None) -> None:
-    """Start ledger and prober as a supervised process: a killed worker does not stop them."""
+    """Start ledger and prober as a supervised process: a killed worker does not stop them.
+
+    One that writes for another stack than the default one now ends first; without a stack file none runs.
+    """
+    stacks, directory = settings.stacks(), run_directory(settings.state)
+    stack = settings.default_stack or next(iter(stacks), "")
+    if stack not in stacks:
+        say(f"ledger: waits for the file of stack {stack}; 'dr init --project NAME' writes one")
+        return
+    argv = (sys.executable, "-m", "worker.ledger", "--stack", stack)
+    running = daemons.recorded(directory, LEDGER)
+    if running is not None and running.argv[-len(argv) :] != argv:
+        daemons.stop(directory, LEDGER)
     found = daemons.start(
         daemons.Daemon(
             name=LEDGER,
-            argv=(sys.executable, "-m", "worker.ledger"),
-            run_directory=run_directory(settings.state),
+            argv=argv,
+            run_directory=directory,
             cwd=REPOSITORY,
             env={"DR_STATE": str(settings.state), **(environment or {})},
             supervised=True,
         )
     )
-    say(f"ledger: pid {found.pid}")
+    say(f"ledger of {stack}: pid {found.pid}")
 
 
 def wait_for_pollers(settings: Settings) -> None:

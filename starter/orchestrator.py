@@ -41,11 +41,30 @@ def run(work: Callable[[Client, Settings], Awaitable[T]], *, worker_needed: bool
     async def connected() -> T:
         settings = Settings()
         client = await connect("dr", settings.state)
-        if worker_needed:
-            await _require_pollers(client, settings)
-        return await work(client, settings)
+        try:
+            if worker_needed:
+                await _require_pollers(client, settings)
+            return await work(client, settings)
+        except RPCError as error:
+            raise _of_server(error, client.namespace) from None
 
     return asyncio.run(connected())
+
+
+def _of_server(error: RPCError, namespace: str) -> DrError:
+    """Return what a refusal of the server means to a person."""
+    where = f"namespace {namespace}"
+    match error.status:
+        case RPCStatusCode.PERMISSION_DENIED | RPCStatusCode.UNAUTHENTICATED:
+            said = f"Temporal does not let us do this: {error.message}"
+            return Refused(said, where=where, hint="check certificate or key", code="temporal-denied")
+        case RPCStatusCode.NOT_FOUND if "namespace" in error.message.lower():
+            hint = "check TEMPORAL_NAMESPACE; 'dr up' says how one is made"
+            return Refused(
+                "the server has no such namespace", where=where, hint=hint, code="namespace-missing"
+            )
+        case _:
+            return Unavailable(f"Temporal failed: {error.message}", where=where, code="temporal-failed")
 
 
 async def pollers(client: Client, queue: str, kind: "TaskQueueType.ValueType") -> int:

@@ -8,13 +8,28 @@ from pathlib import Path
 import structlog
 from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.envconfig import ClientConfig
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import Runtime
 
-from domain.errors import Unavailable
+from domain.errors import Refused, Unavailable
 from infra.temporal import server
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+
+def configured() -> ClientConnectConfig:
+    """Return what variables and profile say of the server; ``target_host`` is there when they name one.
+
+    Raises ``Refused`` (``temporal-settings``) for a profile or a certificate that cannot be read.
+    """
+    try:
+        return ClientConfig.load_client_connect_config()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise Refused(
+            f"the settings of Temporal cannot be read: {error}",
+            where="TEMPORAL_… variables, or the profile in TEMPORAL_CONFIG_FILE",
+            code="temporal-settings",
+        ) from None
 
 
 async def connect(
@@ -28,10 +43,11 @@ async def connect(
 
     Address, namespace, TLS and keys come from ``temporalio.envconfig`` (``TEMPORAL_ADDRESS``,
     ``TEMPORAL_NAMESPACE``, a profile file …), so that another server needs settings only. Without any,
-    it is the embedded server of this state directory.
+    it is the embedded server of this state directory. ``Refused`` where they cannot be read.
     """
-    config = ClientConfig.load_client_connect_config()
-    if "target_host" not in config:
+    config = configured()
+    named = "target_host" in config
+    if not named:
         embedded = server.status(server.TemporalSettings(state=state))
         config["target_host"] = embedded.address if embedded else _DEFAULT_ADDRESS
     identity = f"{role}@{socket.gethostname()}/{os.getpid()}"
@@ -47,7 +63,9 @@ async def connect(
         raise Unavailable(
             "Temporal does not answer",
             where=str(config["target_host"]),
-            hint="start it with 'dr up', or set TEMPORAL_ADDRESS",
+            hint="check address, certificates and key: TEMPORAL_ADDRESS, TEMPORAL_TLS_…, TEMPORAL_API_KEY"
+            if named
+            else "start it with 'dr up', or set TEMPORAL_ADDRESS",
             code="temporal-unavailable",
         ) from error
 

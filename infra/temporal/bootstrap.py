@@ -25,6 +25,9 @@ from domain.names import SEARCH_ATTRIBUTES
 
 RETENTION = timedelta(days=90)
 NEW_NAMESPACE_WAIT_SECONDS = 60
+_NOT_OURS = frozenset(
+    {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED}
+)
 
 
 async def ensure_namespace(client: Client, retention: timedelta = RETENTION) -> None:
@@ -34,6 +37,59 @@ async def ensure_namespace(client: Client, retention: timedelta = RETENTION) -> 
     """
     await _ensure_retention(client, retention)
     await _ensure_search_attributes(client)
+
+
+async def ensure_usable(client: Client, retention: timedelta = RETENTION) -> tuple[str, ...]:
+    """Make sure that a namespace of somebody else's server can be used; return what people should know.
+
+    It is neither made nor given another retention: that is for those whose server it is. Missing search
+    attributes are added where we may. Raises ``Refused`` (``namespace-missing``, ``temporal-denied``,
+    ``search-attributes-missing``, ``search-attribute-type``) with the command that helps.
+    """
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    try:
+        found = await client.workflow_service.describe_namespace(request)
+    except RPCError as error:
+        raise _not_described(error, client.namespace) from None
+    kept = found.config.workflow_execution_retention_ttl.ToTimedelta()
+    try:
+        await _ensure_search_attributes(client)
+    except RPCError as error:
+        if error.status not in _NOT_OURS:
+            raise
+        raise Refused(
+            f"the search attributes of dr are not there and may not be added: {error.message}",
+            where=f"namespace {client.namespace}",
+            hint=f"have them added: {_commands(client.namespace)}",
+            code="search-attributes-missing",
+        ) from None
+    if kept >= retention:
+        return ()
+    short = f"namespace {client.namespace} forgets closed runs after {kept.days} days"
+    return (f"{short}; {retention.days} are advised: reports stay, histories go",)
+
+
+def _not_described(error: RPCError, namespace: str) -> Exception:
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return Refused(
+            f"there is no namespace {namespace} on this server",
+            where="TEMPORAL_NAMESPACE",
+            hint=f"have it made: temporal operator namespace create --retention 90d -n {namespace}",
+            code="namespace-missing",
+        )
+    if error.status in _NOT_OURS:
+        return Refused(
+            f"the server does not let us into namespace {namespace}: {error.message}",
+            where="TEMPORAL_NAMESPACE",
+            hint="certificate or key must have the role of a worker there",
+            code="temporal-denied",
+        )
+    return error
+
+
+def _commands(namespace: str) -> str:
+    names = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES)
+    return f"temporal operator search-attribute create -n {namespace} {names}"
 
 
 async def _ensure_retention(client: Client, retention: timedelta) -> None:
