@@ -1,6 +1,6 @@
 # What the README promises. Everything that thinks is in infra/ and pyproject.toml.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv demo test check lint types imports tests tests-rest ready faults nightly format lock down
+.PHONY: help setup venv demo test check lint types imports tests tests-rest ready faults nightly bench format lock down
 
 BOOTSTRAP := sh infra/setup/bootstrap.sh
 BIN := .venv/bin
@@ -54,6 +54,11 @@ faults: ready ## run every row of the fault catalogue, and print it
 
 nightly: ready ## what is too long for make test: every kill, every row
 	@$(BIN)/python -m tests.faults.catalogue --depth nightly --write docs/faults.md
+
+bench: ready ## measure on this machine, and write docs/performance.md
+	@$(BIN)/python -m bench.overhead --write docs/performance.md
+	@$(BIN)/python -m bench.protection --write docs/performance.md
+	@$(BIN)/python -m bench.restore --write docs/performance.md
 
 format: venv ## lay the code out
 	$(BIN)/ruff check --fix .

@@ -24,13 +24,13 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", python_files(*PACKAGES, "tests"), ids=name_of)
+@pytest.mark.parametrize("path", python_files(*PACKAGES, "bench", "tests"), ids=name_of)
 def test_a_file_keeps_to_the_budget_of_its_package(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= budget_of(path), f"{name_of(path)} has {lines} lines, its budget is {budget_of(path)}"
 
 
-@pytest.mark.parametrize("path", python_files(*PACKAGES), ids=name_of)
+@pytest.mark.parametrize("path", python_files(*PACKAGES, "bench"), ids=name_of)
 def test_a_function_fits_on_a_screen(path: Path) -> None:
     long = [
         f"{node.name}: {lines} lines"
@@ -50,6 +50,6 @@ def length_without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef) -> in
     return lines - ((docstring.end_lineno or docstring.lineno) - docstring.lineno + 1)
 
 
-@pytest.mark.parametrize("path", python_files(*PACKAGES), ids=name_of)
+@pytest.mark.parametrize("path", python_files(*PACKAGES, "bench"), ids=name_of)
 def test_a_file_is_named_for_its_subject(path: Path) -> None:
     assert not VAGUE & set(path.stem.split("_")), f"{name_of(path)} says nothing about what is in it"

@@ -1,0 +1,1 @@
+"""Measurements: overhead of the orchestration, whole recoveries, cost of the protection."""
