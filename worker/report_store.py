@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from domain.errors import Refused
 from domain.report import Report
 
+_LIMIT_BYTES = 64 * 1024 * 1024
+
 
 def report_path(state: Path, run: str | None = None) -> Path | None:
     """Return the ``report.json`` of a run, named by its recovery id, run id or workflow id, or ``None``.
@@ -51,14 +53,16 @@ def load_report(state: Path, run: str | None = None) -> Report | None:
 
 def _latest(root: Path) -> Path | None:
     try:
-        path = Path(json.loads((root / "latest.json").read_text(encoding="utf-8"))["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+        path = Path(json.loads((root / "latest.json").read_text(encoding="utf-8"))["path"]).resolve()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return path if path.is_file() else None
+    # The pointer names a report of ours, wherever the state directory was moved to; nothing else is read.
+    return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
 
 def _read(path: Path) -> Report | None:
     try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
+        with path.open("rb") as file:
+            return Report.model_validate_json(file.read(_LIMIT_BYTES))
+    except (OSError, ValidationError):
         return None
