@@ -30,6 +30,8 @@ from activities.postgres.promote import Promoting
 from activities.postgres.proving import Proving
 from activities.postgres.quiet import Quiet
 from activities.postgres.receiver import Protection
+from activities.postgres.reindex import Reindexing
+from activities.postgres.reindex_proof import ReindexProof
 from activities.postgres.release import Releasing
 from activities.postgres.restore import Restoring
 from activities.postgres.serve import Starting
@@ -160,6 +162,8 @@ class Hands:
             Following(*parts).ensure_following,
             integrity.verify_copy,
             integrity.verify_server,
+            Reindexing(*parts).ensure_reindexed,
+            ReindexProof(engine, self._sql, state).verify_reindexed,
             fencing.ensure_fenced,
             fencing.ensure_unfenced,
             Draining(*parts).ensure_last_wal,

@@ -25,8 +25,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.verdict import Ending as Finished
     from domain.verdict import Required, outcome_rule
     from workflows.closing import Ending
+    from workflows.gates import Ended
     from workflows.proven_copy import ProvenCopy
-    from workflows.runbook import Ended
 
 
 class Aftercare(ProvenCopy):
@@ -36,7 +36,7 @@ class Aftercare(ProvenCopy):
     """When PostgreSQL's markers were paused: nothing was acknowledged there since."""
 
     def believe(self, found: Assessment) -> bool:
-        """Tell whether the database is corrupt; stand down when it is not; false when unknown."""
+        """Tell whether there is damage to repair; stand down when there is none; false when unknown."""
         self.evidence.proofs = [
             Proof(
                 name=witness.name,
@@ -47,11 +47,13 @@ class Aftercare(ProvenCopy):
         ]
         if found.verdict is Verdict.CORRUPT:
             return True
-        if found.verdict is Verdict.UNKNOWN:
+        if found.verdict is Verdict.INDEX_ONLY:
+            # Index damage that no check could put a name to cannot be rebuilt either.
+            return bool(found.indexes)
+        # Once something was changed, only a person may say that there is nothing to do.
+        if found.verdict is Verdict.UNKNOWN or self.flagged:
             return False
         hint = f" The scenario that fits: {found.fitting_scenario}." if found.fitting_scenario else ""
-        if found.verdict is Verdict.INDEX_ONLY:
-            hint = f" Rebuild with REINDEX INDEX CONCURRENTLY: {', '.join(found.damaged_indexes)}."
         hint += "".join(f" Left here by another {left}." for left in self.facts.leftovers)
         raise Ended(Ending("stood_down", f"{found.because} Nothing was changed.{hint}"))
 
@@ -128,7 +130,7 @@ class Aftercare(ProvenCopy):
             ),
         )
         self.prove(server.proofs)
-        await self._measure(target)
+        await self.measure(target)
         await self.step(
             "Take a fresh base backup",
             Backups.ensure_base_backup,
@@ -142,7 +144,8 @@ class Aftercare(ProvenCopy):
         )
         await self.clear_flag(target)
 
-    async def _measure(self, target: Target) -> None:
+    async def measure(self, target: Target) -> None:
+        """Measure what every store lost, and how long users waited."""
         measured = await self.step(
             "Measure loss and skew of all stores",
             Ledger.measure_loss,

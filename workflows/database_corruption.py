@@ -44,24 +44,24 @@ restored copy; a server that still answers goes on serving until they have decid
 A server that cannot serve anyway is closed (11 to 14) without waiting for people, before step 8.
 The search index is brought in line before users come back only where rows were lost, else after 26.
 A run that people end before step 18 is undone.
+Where only indexes are damaged, ``workflows/reindex.py`` takes the place of everything after step 4.
 """
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.postgres.assess import Diagnosis
     from activities.postgres.quiet import Quiet
-    from domain.diagnosis import Assessment
+    from domain.diagnosis import Verdict
     from domain.incident import RecoveryRequest, RecoveryResult
     from domain.ledger import MeasuredLoss
     from domain.order import Target, TargetOrder
     from domain.recovery import Copy
     from workflows.closing import Ending
-    from workflows.way_back import WayBack
+    from workflows.reindex import Reindex
 
 
 @workflow.defn(name="DatabaseCorruption")
-class DatabaseCorruption(WayBack):
+class DatabaseCorruption(Reindex):
     """Bring a corrupted PostgreSQL back from a backup and all its WAL."""
 
     SCENARIO = "database_corruption"
@@ -75,13 +75,19 @@ class DatabaseCorruption(WayBack):
     async def recover(self) -> Ending:
         """Do the steps of the module's docstring, in their order."""
         target = await self.load()
-        found = await self._assess(target)
-        self.found = found
+        found = self.found = await self.assess(target)
+        if self.request.mode == "plan" and found.verdict is Verdict.INDEX_ONLY:
+            return self.plan_reindex(found)
         if self.request.mode == "plan":
             return self.plan(found, await self.choose(target, found))
         await self.raise_flag(target)
         await self.step("Keep the damage from spreading", Quiet.ensure_quiet, TargetOrder(target=target))
         self.note_change("autovacuum is off on the damaged server", "ALTER SYSTEM RESET autovacuum")
+        if found.verdict is Verdict.INDEX_ONLY:
+            damaged = await self.rebuild_indexes(target, found)
+            if damaged is None:
+                return await self.close_reindexed(target)
+            found = self.found = damaged
         choice = await self.choose(target, found)
         if not found.answers:
             await self.stop_writers(target)
@@ -98,15 +104,6 @@ class DatabaseCorruption(WayBack):
         await self.bring_back_users(target, rows_lost=measured.loss.postgres.markers_lost != 0)
         await self.settle(target, self.promoted, proven.backup)
         return await self.verdict()
-
-    async def _assess(self, target: Target) -> Assessment:
-        while True:
-            found = await self.step(
-                "Assess the corruption", Diagnosis.assess_corruption, TargetOrder(target=target)
-            )
-            if self.believe(found):
-                return found
-            await self.park("assess_corruption", found.because, code="assessment-unknown")
 
     async def before_verification(self, target: Target, copy: Copy) -> None:
         """Bring a dead server's last WAL to the copy before it is verified."""

@@ -10,10 +10,12 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine
+from activities.postgres.index_evidence import disagreeing_tables, look_at_collations
 from activities.postgres.integrity_blocks import Located, locate
 from activities.postgres.integrity_counts import Counted, count_rows
 from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read
 from activities.postgres.one_shot import prove
+from activities.postgres.relation_files import look_at_files
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.witnesses import (
     ControlSeen,
@@ -23,20 +25,24 @@ from activities.postgres.witnesses import (
     look_at_log,
 )
 from activities.pulse import beat
+from activities.records import Records
 from domain.diagnosis import (
     Assessment,
     DamagedBlock,
+    DamagedIndex,
     Finding,
     Look,
     Verdict,
     Witness,
-    diagnose,
 )
 from domain.errors import Unavailable
 from domain.order import Target, TargetOrder
+from domain.weighing import diagnose
 
 SCAN_SECONDS = 120
 """Time box of one scan; a scan that is cut off is not measured."""
+REPAIRED = "reindexed"
+"""Record of a stack whose indexes were rebuilt: what its log said before is explained by it."""
 _CONNECT_SECONDS = 6
 _DATABASES: LiteralString = (
     "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname <> %s, datname"
@@ -50,34 +56,34 @@ class _Looks:
         self.witnesses: list[Witness] = []
         self.blocks: set[tuple[str, int]] = set()
         self.tables: set[str] = set()
-        self.indexes: set[str] = set()
+        self.indexes: set[tuple[str, str]] = set()
+        """Database and name."""
         self.damaged: list[DamagedBlock] = []
         self.current_lsn: str | None = None
         self.timeline: int | None = None
         self.system_identifier: str | None = None
 
-    def scan(self, look: Look, name: str, seen: Scan) -> None:
-        self.witnesses.append(
-            Witness(name=name, look=look, finding=seen.finding, evidence=seen.evidence[:300])
-        )
+    def scan(self, look: Look, name: str, seen: Scan, database: str) -> None:
+        self.saw(look, f"{name} {database}", seen.finding, seen.evidence)
         self.blocks |= set(seen.blocks)
         self.tables |= set(seen.tables)
-        self.indexes |= set(seen.indexes)
+        self.indexes |= {(database, index) for index in seen.indexes}
 
-    def counts(self, name: str, seen: Counted) -> None:
-        self.witnesses.append(
-            Witness(name=name, look=Look.COUNTS, finding=seen.finding, evidence=seen.evidence[:300])
-        )
+    def saw(self, look: Look, name: str, finding: Finding, evidence: str) -> None:
+        self.witnesses.append(Witness(name=name, look=look, finding=finding, evidence=evidence[:300]))
+
+    def counts(self, database: str, seen: Counted) -> None:
+        self.saw(Look.COUNTS, f"heap against index {database}", seen.finding, seen.evidence)
         self.tables |= set(seen.damaged)
 
-    def located(self, found: Located) -> None:
+    def located(self, found: Located, database: str) -> None:
         self.damaged += found.blocks
         self.tables |= found.tables
-        self.indexes |= found.indexes
+        self.indexes |= {(database, index) for index in found.indexes}
 
     def proven(self) -> bool:
         """Tell whether two looks at the data agree that it is damaged."""
-        direct = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
+        direct = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS, Look.FILES}
         return len({w.look for w in self.witnesses if w.finding is Finding.DAMAGED and w.look in direct}) > 1
 
 
@@ -88,7 +94,7 @@ class Diagnosis:
         """Look through these clients; ``state`` is DR_STATE."""
         self._engine = engine
         self._sql = sql
-        self._state = state
+        self._records = Records(state)
 
     @activity.defn(no_thread_cancel_exception=True)
     def assess_corruption(self, order: TargetOrder) -> Assessment:
@@ -102,7 +108,7 @@ class Diagnosis:
         answers = state.running and self._answers(order.target)
         state = self._engine.look(state.id) or state
         looks.witnesses.append(look_at_container(state, order.target.postgres, answers=answers))
-        log = look_at_log(self._engine, state, answers=answers)
+        log = look_at_log(self._engine, state, answers=answers, since=self._repaired_at(order.target))
         control = look_at_control_file(self._engine, order, state)
         looks.witnesses += [log.witness, control.witness]
         looks.blocks |= set(log.blocks)
@@ -112,6 +118,13 @@ class Diagnosis:
         return self._conclude(
             order.target, state, answers=answers, looks=looks, log=log, control=control, began=began
         )
+
+    def _repaired_at(self, target: Target) -> datetime | None:
+        """Return when the server's indexes were last rebuilt and all was found sound, if they were."""
+        record = self._records.read(REPAIRED, target.stack)
+        if record is None or record["container"] != target.postgres.container_id:
+            return None
+        return datetime.fromisoformat(record["at"])
 
     def _answers(self, target: Target) -> bool:
         """Try for a few seconds: a server that starts is not one that is down."""
@@ -136,14 +149,14 @@ class Diagnosis:
                 self._ask_server(connection, looks)
                 databases = [str(row[0]) for row in connection.execute(_DATABASES, [main]).fetchall()]
         except (Unavailable, psycopg.Error) as error:
-            looks.scan(Look.AMCHECK, f"pg_amcheck {main}", Scan(Finding.NOT_MEASURED, str(error).strip()))
+            looks.scan(Look.AMCHECK, "pg_amcheck", Scan(Finding.NOT_MEASURED, str(error).strip()), main)
             return
         for database in databases:
             self._scan(target, database, looks)
         for database in databases:
             try:
                 with self._sql.live(target, database=database, timeout_seconds=30) as connection:
-                    looks.located(locate(connection, looks.blocks))
+                    looks.located(locate(connection, looks.blocks), database)
             except (Unavailable, psycopg.Error):
                 continue
 
@@ -168,23 +181,36 @@ class Diagnosis:
         )
 
     def _scan(self, target: Target, database: str, looks: _Looks) -> None:
-        """Run the costly looks at one database; of one that is not protected only the full read."""
-        place = live_place(self._sql, target, database)
+        """Run the costly looks at one database; of one that is not protected only what needs no extension."""
         main = database == target.postgres.database
+        self._files(target, database, looks)
+        place = live_place(self._sql, target, database)
         checked = amcheck(self._engine, place, limit_seconds=SCAN_SECONDS)
         if main or checked.finding is not Finding.NOT_MEASURED:
-            looks.scan(Look.AMCHECK, f"pg_amcheck {database}", checked)
+            looks.scan(Look.AMCHECK, "pg_amcheck", checked, database)
         read = full_read(self._engine, place, limit_seconds=SCAN_SECONDS)
         # A database without tables has nothing that could be read.
         if main or read.finding is not Finding.NOT_MEASURED:
-            looks.scan(Look.FULL_READ, f"full read {database}", read)
-        if not main or looks.proven():
+            looks.scan(Look.FULL_READ, "full read", read, database)
+        if looks.proven() or not (main or checked.finding is Finding.INDEX_DAMAGED):
             return
         try:
             with self._sql.live(target, database=database, timeout_seconds=SCAN_SECONDS) as connection:
-                looks.counts(f"heap against index {database}", count_rows(connection))
+                table = disagreeing_tables(connection, checked.disagreeing)
+                if table is not None:
+                    looks.saw(Look.COUNTS, f"indexes against each other {database}", Finding.DAMAGED, table)
+                looks.counts(database, count_rows(connection))
         except (Unavailable, psycopg.Error) as error:
-            looks.counts("heap against index", Counted(Finding.NOT_MEASURED, str(error).strip(), {}))
+            looks.counts(database, Counted(Finding.NOT_MEASURED, str(error).strip(), {}))
+
+    def _files(self, target: Target, database: str, looks: _Looks) -> None:
+        """Look at the files of a database, and at what orders its text."""
+        try:
+            with self._sql.live(target, database=database, timeout_seconds=30) as connection:
+                looks.scan(Look.FILES, "files", look_at_files(connection), database)
+                looks.witnesses.append(look_at_collations(connection, database))
+        except Unavailable as error:
+            looks.saw(Look.FILES, f"files {database}", Finding.NOT_MEASURED, str(error))
 
     def _conclude(
         self,
@@ -212,7 +238,8 @@ class Diagnosis:
             running=state.running,
             answers=answers,
             damaged_blocks=tuple(looks.damaged),
-            damaged_indexes=tuple(sorted(looks.indexes)),
+            damaged_indexes=tuple(sorted({name for _, name in looks.indexes})),
+            indexes=tuple(DamagedIndex(database=d, name=n) for d, n in sorted(looks.indexes)),
             damaged_tables=tuple(sorted(looks.tables)),
             first_evidence_at=first,
             first_evidence_lsn=control.redo_lsn if before else None,

@@ -1,5 +1,6 @@
 """Checks in SQL that see what the scans cannot: zeroed pages, orphans, invalid indexes."""
 
+import re
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -35,6 +36,8 @@ SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname,
  WHERE k.contype = 'f' AND k.convalidated AND k.conparentid = 0
    AND c.relpersistence = 'p' AND p.relpersistence = 'p'
  ORDER BY 2, 3, 1"""
+_INDEX_FILES: LiteralString = "SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = %s::oid"
+_FILE = re.compile(r'(?:file|relation) "?((?:base|global|pg_tblspc)/[^\s":.]+)')
 _INVALID: LiteralString = """
 SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
  WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)"""
@@ -80,7 +83,7 @@ def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Co
             if only is not None and oid not in only:
                 continue
             beat(f"counting {name}")
-            heap, through_index, problem = _count_both(connection, str(schema), str(table), index)
+            heap, through_index, problem = _count_both(connection, oid, str(schema), str(table), index)
             if heap is not None:
                 rows[name] = heap
             compared += through_index is not None
@@ -100,7 +103,7 @@ def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Co
 
 
 def _count_both(
-    connection: Connection, schema: str, table: str, index: object
+    connection: Connection, oid: object, schema: str, table: str, index: object
 ) -> tuple[int | None, int | None, tuple[Finding, str] | None]:
     query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
     heap: int | None = None
@@ -121,11 +124,25 @@ def _count_both(
         broken = isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
         if not broken and damage_in(said) is None:
             return heap, through, (Finding.NOT_MEASURED, said)
-        return heap, through, (Finding.DAMAGED if heap is None else Finding.INDEX_DAMAGED, said)
+        return heap, through, (_whose(connection, oid, error), said)
     if through is None or heap == through:
         return heap, through, None
     finding = Finding.DAMAGED if heap < through else Finding.INDEX_DAMAGED
     return heap, through, (finding, f"{heap:,} rows in the heap, {through:,} in the index {index}")
+
+
+def _whose(connection: Connection, oid: object, error: psycopg.Error) -> Finding:
+    """Tell a damaged index from a damaged table by the file that an error names.
+
+    A count through an index reads the table too, and the planner opens every index before the table is
+    read: neither the plan nor the moment says whose the damage is.
+    """
+    named = _FILE.search(str(error))
+    if named is None:
+        broken = isinstance(error, psycopg.errors.IndexCorrupted)
+        return Finding.INDEX_DAMAGED if broken else Finding.DAMAGED
+    paths = {str(row[0]) for row in connection.execute(_INDEX_FILES, [oid]).fetchall()}
+    return Finding.INDEX_DAMAGED if named[1] in paths else Finding.DAMAGED
 
 
 def _uses_index_only(connection: Connection, query: sql.Composed) -> bool:

@@ -47,6 +47,8 @@ class Scan:
     indexes: tuple[str, ...] = ()
     blocks: tuple[tuple[str, int], ...] = ()
     """File of the relation, relative to PGDATA, and block."""
+    disagreeing: tuple[str, ...] = ()
+    """Those of the damaged indexes that read well but lack rows of their table."""
     crashed: bool = False
     """A backend died while it read: no error of the connection, but a sign of damage."""
 
@@ -137,6 +139,7 @@ def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
         tables=tuple(sorted(tables)),
         indexes=tuple(sorted(indexes)),
         blocks=tuple(sorted(blocks)),
+        disagreeing=tuple(sorted(name for name, line in indexes.items() if "lacks matching index" in line)),
     )
 
 

@@ -23,6 +23,7 @@ _DAMAGE = re.compile(
     r"|incorrect checksum in control file|database files are incompatible with server"
     r'|could not (open|read) file "[^"]*pg_control"'
     r"|could not locate (a valid|required) checkpoint record|could not find redo location"
+    r"|WAL contains references to invalid pages"
     r"|invalid (primary )?checkpoint record|relation mapping file .* (contains|invalid)"
     r"|is not a valid data directory|compressed (pglz|lz4) data is corrupt"
     r"|(missing|unexpected) chunk number|found xm(in|ax) \d+ from before"
@@ -98,9 +99,16 @@ def look_at_container(state: ContainerState, server: PostgresTarget, *, answers:
     )
 
 
-def look_at_log(engine: Engine, state: ContainerState, *, answers: bool) -> LogSeen:
-    """Read the log since the last start that reached *ready to accept connections*."""
+def look_at_log(
+    engine: Engine, state: ContainerState, *, answers: bool, since: datetime | None = None
+) -> LogSeen:
+    """Read the log since the last start that reached *ready to accept connections*, or ``since`` if later."""
     lines = list(_since_healthy_start(engine.logs(state.id, tail=5000, timestamps=True).splitlines()))
+    lines = [(at, text) for at, text in lines if since is None or at >= since]
+    if not lines and since is not None:
+        return LogSeen(
+            _log_witness(Finding.SOUND, f"nothing said since the indexes were rebuilt, {since:%c}")
+        )
     if not lines:
         return LogSeen(_log_witness(Finding.NOT_MEASURED, "the container's log holds no lines of the server"))
     bad = [(at, text) for at, text in lines if _DAMAGE.search(text) and not _FULL.search(text)]

@@ -1,7 +1,10 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.diagnosis import Finding, Look, Trouble, Verdict, Witness, diagnose
+from domain.diagnosis import Finding, Look, Trouble, Verdict, Witness
+from domain.weighing import diagnose
+from tests.faults.record import Seen
 
 READING = {Look.AMCHECK, Look.FULL_READ}
 
@@ -99,14 +102,67 @@ def test_a_damaged_control_file_under_a_server_that_answers_is_left_to_a_person(
     assert diagnose(seen, running=True, answers=True).verdict is Verdict.UNKNOWN
 
 
-def test_only_indexes_are_damaged_when_every_table_was_read_well() -> None:
+INDEX_LIES = [
+    RUNS,
+    saw(Look.LOG, Finding.DAMAGED),
+    saw(Look.AMCHECK, Finding.INDEX_DAMAGED),
+    saw(Look.FULL_READ, Finding.SOUND),
+]
+
+
+@pytest.mark.parametrize("look", [Look.COUNTS, Look.FILES])
+@pytest.mark.parametrize("finding", [Finding.SOUND, Finding.INDEX_DAMAGED])
+def test_only_indexes_are_damaged_when_every_table_was_read_well_and_lacks_nothing(
+    look: Look, finding: Finding
+) -> None:
+    meaning = diagnose([*INDEX_LIES, saw(look, finding)], running=True, answers=True)
+    assert (meaning.verdict, meaning.because) == (Verdict.INDEX_ONLY, "amcheck index_damaged")
+
+
+def test_index_damage_is_not_called_index_only_while_nobody_looked_for_missing_rows() -> None:
+    assert diagnose(INDEX_LIES, running=True, answers=True).verdict is Verdict.UNKNOWN
+    cut_off = [*INDEX_LIES, saw(Look.COUNTS, Finding.NOT_MEASURED), saw(Look.FILES, Finding.NOT_MEASURED)]
+    assert diagnose(cut_off, running=True, answers=True).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("look", [Look.COUNTS, Look.FILES, Look.FULL_READ, Look.AMCHECK])
+def test_a_damaged_table_beside_a_damaged_index_is_corruption(look: Look) -> None:
+    seen = [*INDEX_LIES, saw(Look.FILES, Finding.SOUND), saw(look, Finding.DAMAGED)]
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.CORRUPT
+
+
+@given(seen=witnesses, up=st.booleans())
+def test_only_indexes_are_never_named_while_a_table_is_in_doubt(*, seen: list[Witness], up: bool) -> None:
+    if diagnose(seen, running=up, answers=up).verdict is Verdict.INDEX_ONLY:
+        direct = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS, Look.FILES}
+        assert not any(w.look in direct and w.finding is Finding.DAMAGED for w in seen)
+        assert all(w.finding is Finding.SOUND for w in seen if w.look is Look.FULL_READ)
+
+
+def test_a_table_whose_file_is_gone_is_corruption_though_what_is_cached_still_reads() -> None:
     seen = [
         RUNS,
-        saw(Look.LOG, Finding.DAMAGED),
-        saw(Look.AMCHECK, Finding.INDEX_DAMAGED),
+        SANE,
+        saw(Look.FILES, Finding.DAMAGED),
+        saw(Look.AMCHECK, Finding.SOUND),
         saw(Look.FULL_READ, Finding.SOUND),
     ]
-    assert diagnose(seen, running=True, answers=True).verdict is Verdict.INDEX_ONLY
+    assert diagnose(seen, running=True, answers=True).verdict is Verdict.CORRUPT
+
+
+@pytest.mark.fault("H1")
+def test_one_witness_that_is_wrong_makes_no_healthy_database_corrupt(seen: Seen) -> None:
+    """F-H1: a probe that is wrong, an old log, a counter nobody reset: stand down or ask, never restore."""
+    healthy = [
+        RUNS,
+        SANE,
+        *(saw(look, Finding.SOUND) for look in (Look.AMCHECK, Look.FULL_READ, Look.COUNTS)),
+    ]
+    for look in (Look.LOG, Look.CHECKSUMS, Look.CONTROL, Look.OTHER, Look.CONTAINER):
+        meaning = diagnose([*healthy, saw(look, Finding.DAMAGED)], running=True, answers=True)
+        assert meaning.verdict in {Verdict.UNKNOWN, Verdict.SOUND}
+        assert meaning.because
+        seen(f"{look} alone said damaged: {meaning.verdict}, {meaning.because}")
 
 
 def test_index_damage_without_a_full_read_is_not_called_index_only() -> None:
