@@ -16,6 +16,8 @@ class TellOrder(Order):
 
     stack: str = ""
     sentence: str
+    to: tuple[str, ...] = ()
+    """Roles or names that it is meant for; empty means everybody."""
 
 
 class People:
@@ -28,12 +30,15 @@ class People:
     @activity.defn
     def ensure_told(self, order: TellOrder) -> Told:
         """Tell one sentence; telling it twice is harmless."""
-        structlog.get_logger().warning(order.sentence, recovery_id=order.recovery_id, stack=order.stack)
+        structlog.get_logger().warning(
+            order.sentence, recovery_id=order.recovery_id, stack=order.stack, to=order.to
+        )
         self._file.parent.mkdir(parents=True, exist_ok=True)
         line = {
             "at": datetime.now(UTC).isoformat(),
             "recovery_id": order.recovery_id,
             "sentence": order.sentence,
+            "to": list(order.to),
         }
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -1,12 +1,17 @@
-"""Decisions of people: what may be said, and whether it counts. One pure function judges all."""
+"""What people may say to an open run, what they are shown, and what a judgement rests on."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
+from pydantic import BaseModel, Field, ValidationError
+
+from domain.gates import GatePolicy
+from domain.inert import quoted
 from domain.order import Value
-from domain.stack import GatePolicy
 
 
 class Verb(StrEnum):
@@ -21,25 +26,65 @@ class Verb(StrEnum):
     ABORT = "abort"
 
 
+Short = Annotated[str, Field(max_length=200)]
+
+
 class Message(Value):
     """What a signal named after a verb carries; every field has a default for the Web UI."""
 
-    gate: str = ""
-    step: str = ""
-    reason: str = ""
-    by: str = ""
+    gate: Short = ""
+    step: Short = ""
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    by: Short = ""
     """Who says it: a claim, unless ``signature`` proves it."""
-    digest: str = ""
+    digest: Short = ""
     """The digest of the brief that was read; without it an approval is refused."""
-    signature: str = ""
-    id: str = ""
+    id: Annotated[str, Field(max_length=500)] = ""
     """The same id said twice counts once and gets the same answer."""
+    run: Short = ""
+    """The run that it is meant for; optional unless it is signed."""
+    issued: Short = ""
+    expires: Short = ""
+    nonce: Short = ""
+    """A signature counts once."""
+    signature: Short = ""
+    """Base64 of an Ed25519 signature over the ``Statement`` that the other fields make."""
 
 
 class Decision(Message):
     """What the Update ``decide`` carries."""
 
     verb: Verb = Verb.HOLD
+
+
+M = TypeVar("M", bound=Message)
+
+
+class Garbled(Value):
+    """Something that was sent and could not be understood."""
+
+    because: str
+    by: str = ""
+    """Who seems to have sent it."""
+
+
+class _Named(BaseModel):
+    by: Any = ""
+
+
+def understood(sent: bytes, kind: type[M]) -> M | Garbled:
+    """Read JSON that anybody may have typed; what is not exactly understood comes back as ``Garbled``."""
+    try:
+        return kind.model_validate_json(sent)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    because = f"not understood: {where + ': ' if where else ''}{first['msg']}"
+    try:
+        named = _Named.model_validate_json(sent).by
+    except ValidationError:
+        named = ""
+    return Garbled(because=quoted(because)[:300], by=quoted(named)[:100] if isinstance(named, str) else "")
 
 
 class Answer(Value):
@@ -64,104 +109,55 @@ class Brief(Value):
     maximum_downtime_seconds: int | None = None
     cannot_be_undone: str = ""
 
-    def digest(self, run_id: str) -> str:
-        """Return what an approval must quote: it binds gate, run and everything decided on."""
-        bound = {
+    def digest(self, run_id: str, asked: int = 1) -> str:
+        """Return what an approval must quote: gate, run, everything decided on, the how manieth asking."""
+        bound: dict[str, object] = {
             "gate": self.gate,
             "run": run_id,
             "decided_on": self.decided_on,
             "maximum_loss_seconds": self.maximum_loss_seconds,
             "maximum_downtime_seconds": self.maximum_downtime_seconds,
         }
+        if asked > 1:
+            bound["asked"] = asked
         text = json.dumps(bound, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Approval(Value):
+    """An approval that counted."""
+
+    by: str
+    at: datetime
+    signed: bool = False
 
 
 class Situation(Value):
     """All that a judgement rests on."""
 
+    at: datetime
+    run_id: str = ""
     requested_by: str = ""
     gate: str = ""
     """The open gate, or empty."""
     digest: str = ""
+    earlier_digests: tuple[str, ...] = ()
+    """Digests of briefs that were shown before in this run."""
+    closed_gate: str = ""
+    """Why no gate is open any more, as a sentence."""
     policy: GatePolicy = GatePolicy()
-    approvers: dict[str, tuple[str, ...]] = {}
-    approved_by: tuple[str, ...] = ()
+    """Of the open gate."""
+    operating: GatePolicy | None = None
+    """Governs the other verbs; without it everybody with any role may say them."""
+    approvers: Mapping[str, tuple[str, ...]] = {}
+    keys: Mapping[str, tuple[str, ...]] = {}
+    approvals: tuple[Approval, ...] = ()
+    spent: frozenset[str] = frozenset()
+    """Nonces of signed decisions that counted."""
     parked_step: str = ""
     skippable: bool = False
     held: bool = False
+    aborting: bool = False
+    closing: bool = False
+    """The run is undoing or writing its report."""
     ended: bool = False
-
-
-def judge(said: Decision, now: Situation) -> str | None:
-    """Return why a decision does not count, or ``None`` when it does."""
-    if now.ended:
-        return "the run has ended"
-    if not said.by.strip():
-        return "say who you are in 'by'"
-    limitation: str | None
-    match said.verb:
-        case Verb.APPROVE:
-            limitation = _approval_limitation(said, now)
-        case Verb.REJECT:
-            limitation = _gate_limitation(said, now) or _role_limitation(said, now)
-        case Verb.HOLD:
-            limitation = "the run is held already" if now.held else None
-        case Verb.RESUME:
-            limitation = None if now.held else "the run is not held"
-        case Verb.RETRY:
-            limitation = _parked_limitation(said, now)
-        case Verb.SKIP:
-            limitation = _skip_limitation(said, now)
-        case Verb.ABORT:
-            limitation = None if said.reason.strip() else "an abort needs a reason"
-    return limitation
-
-
-def _gate_limitation(said: Decision, now: Situation) -> str | None:
-    if not now.gate:
-        return "no gate is open"
-    if said.gate and said.gate != now.gate:
-        return f"the open gate is {now.gate!r}, not {said.gate!r}"
-    if said.digest and said.digest != now.digest:
-        return f"the digest is of another brief; the open one is {now.digest}"
-    return None
-
-
-def _approval_limitation(said: Decision, now: Situation) -> str | None:
-    limitation = _gate_limitation(said, now)
-    if limitation:
-        return limitation
-    if not said.digest:
-        return f"an approval must quote the digest of the brief ({now.digest})"
-    if said.by in now.approved_by:
-        return f"{said.by} has approved already; another person is needed"
-    if said.by == now.requested_by and now.policy.self_approval == "refused":
-        return "who asked for the recovery may not approve it"
-    return _role_limitation(said, now)
-
-
-def _role_limitation(said: Decision, now: Situation) -> str | None:
-    if not now.approvers:
-        return None
-    holders = {name for role in now.policy.roles for name in now.approvers.get(role, ())}
-    if said.by in holders:
-        return None
-    return f"{said.by} does not hold a role that may decide here ({', '.join(now.policy.roles)})"
-
-
-def _parked_limitation(said: Decision, now: Situation) -> str | None:
-    if not now.parked_step:
-        return "no step is parked"
-    if said.step and said.step != now.parked_step:
-        return f"the parked step is {now.parked_step!r}, not {said.step!r}"
-    return None
-
-
-def _skip_limitation(said: Decision, now: Situation) -> str | None:
-    limitation = _parked_limitation(said, now)
-    if limitation:
-        return limitation
-    if not now.skippable:
-        return f"the step {now.parked_step!r} must not be skipped"
-    return None if said.reason.strip() else "a skip needs a reason"

@@ -35,6 +35,8 @@ class StatusView(Value):
     """The answer of the query ``status``: what ``dr status`` and ``dr timeline`` show."""
 
     recovery_id: str
+    run_id: str = ""
+    """What a signed decision is bound to."""
     stack: str
     scenario: str
     mode: str
@@ -45,6 +47,11 @@ class StatusView(Value):
     brief: tuple[str, ...] = ()
     maximum_loss_seconds: int | None = None
     question: str = ""
+    approved_by: tuple[str, ...] = ()
+    quorum: int = 0
+    """How many different people must approve at the open gate."""
+    signed: str = ""
+    """Whether the open gate takes claims (``optional``) or signed decisions alone (``required``)."""
     parked_step: str = ""
     parked_reason: str = ""
     parked_code: str = ""

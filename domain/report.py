@@ -77,8 +77,10 @@ class DecisionLine(Value):
     by: str = ""
     counted: bool
     because: str
-    proven: bool = False
-    """True when the decision was signed; otherwise ``by`` is a claim."""
+    signed: bool = False
+    """True when a good signature proves ``by``; otherwise it is a claim."""
+    self_approved: bool = False
+    """Approved by who asked for the recovery, which the gate's policy allows."""
 
 
 class Mark(Value):
@@ -123,6 +125,8 @@ class Report(Value):
     ended_at: datetime | None = None
     marks: tuple[Mark, ...] = ()
     decisions: tuple[DecisionLine, ...] = ()
+    decisions_left_out: int = 0
+    """Refused attempts beyond those listed; the history holds them."""
     waits: tuple[tuple[datetime, datetime], ...] = ()
     """Intervals spent waiting for people, for the timeline drawing."""
     loss_objectives: dict[str, float] = Field(default_factory=dict)

@@ -4,21 +4,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from domain.durations import Duration
+from domain.fact import Fact
+from domain.gates import Approver, GatePolicy
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 SecretRef = Annotated[
     str,
     StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
 ]
-
-
-class Fact(BaseModel):
-    """A part of the stack file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Kind(StrEnum):
@@ -83,16 +79,6 @@ class Check(Fact):
     because: str = ""
 
 
-class GatePolicy(Fact):
-    """Who may decide at a gate, and for how long it waits before it escalates."""
-
-    roles: tuple[str, ...] = ("operator",)
-    quorum: int = Field(default=1, ge=1)
-    self_approval: Literal["allowed", "refused"] = "refused"
-    remind_after: Duration = timedelta(minutes=5)
-    escalate_after: Duration = timedelta(minutes=15)
-
-
 class Call(Fact):
     """One HTTP request of the user journey; ``{name}`` in texts is filled from captures."""
 
@@ -136,8 +122,8 @@ class Stack(Fact):
     checks: tuple[Check, ...] = ()
     gates: dict[str, GatePolicy] = Field(default_factory=dict)
     journey: UserJourney = UserJourney()
-    approvers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Role to the names that hold it; an empty map accepts any name as a claim."""
+    approvers: dict[str, tuple[Approver, ...]] = Field(default_factory=dict)
+    """Role to the people who hold it; an empty map accepts any name as a claim."""
 
     def only(self, kind: Kind) -> tuple[str, Service] | None:
         """Return the first service of a kind with its name, or ``None``."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from domain.errors import Refused
+from domain.gates import unfit
 from domain.stack import Kind, Stack
 
 LIMIT_BYTES = 256 * 1024
@@ -158,6 +159,8 @@ def _prove_consistent(stack: Stack, lines: dict[_Path, int], source: str) -> Non
         known = ", ".join(stack.services)
         return _refused(what, source, _line_of(path, lines), f"services of this stack: {known}")
 
+    for key, problem in unfit(stack.gates, stack.approvers):
+        raise _refused(problem, source, _line_of((key,), lines))
     servers = [name for name, service in stack.services.items() if service.kind is Kind.POSTGRES]
     if len(servers) != 1:
         raise refuse(f"one service of kind postgres is needed, not {len(servers)}", "services")

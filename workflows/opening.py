@@ -9,7 +9,8 @@ with workflow.unsafe.imports_passed_through():
     from domain import names
     from domain.order import StackOrder, Target
     from workflows.closing import Ending
-    from workflows.runbook import Ended, Runbook
+    from workflows.gates import Ended
+    from workflows.runbook import Runbook
 
 
 class Opening(Runbook):
@@ -21,7 +22,7 @@ class Opening(Runbook):
         self.facts = await self.step("Load the stack", Containers.observe_stack, order, refused_ends=True)
         self.loaded = True
         self.stack_name = self.facts.stack.stack
-        self.approvers = self.facts.stack.approvers
+        self.know_people(self.facts.stack)
         self.evidence.facts["stack file"] = f"sha256 {self.facts.stack_digest[:12]}"
         self.evidence.facts["code"] = self.facts.code_version
         if self.facts.clocks:

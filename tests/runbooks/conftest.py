@@ -34,6 +34,7 @@ from domain.backups import (
 )
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
 from domain.errors import DrError, Unavailable
+from domain.gates import GatePolicy
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView, Told
 from domain.ledger import Downtime, DowntimeOrder, Loss, LossOrder, MarkersPaused, MeasuredLoss, StoreLoss
 from domain.order import Facts, Order, Outcome, PostgresTarget, ServiceTarget, StackOrder, Target, TargetOrder
@@ -61,7 +62,7 @@ from domain.recovery import (
 )
 from domain.release import DiscardOrder, Released
 from domain.report import ReportOrder, ReportWritten
-from domain.stack import GatePolicy, Kind, Objective, Service, Stack
+from domain.stack import Kind, Objective, Service, Stack
 from infra.temporal.server import find_program
 from worker.liveness import Liveness
 from workflows.database_corruption import DatabaseCorruption
@@ -239,7 +240,7 @@ class Hands:
     def _hand(self, name: str, order: type[Order]) -> Callable[..., Any]:
         async def hand(given: Any) -> Any:
             self.called.append(name)
-            return self.answers[name][1](given)
+            return await asyncio.to_thread(self.answers[name][1], given)
 
         hand.__annotations__ = {"given": order, "return": Any}
         return activity.defn(name=name)(hand)

@@ -1,0 +1,9 @@
+"""A value that is exactly what its text states."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Fact(BaseModel):
+    """A part of a stack file, or another text that is read strictly: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
