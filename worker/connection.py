@@ -14,8 +14,6 @@ from temporalio.runtime import Runtime
 from domain.errors import Refused, Unavailable
 from infra.temporal import server
 
-_DEFAULT_ADDRESS = "127.0.0.1:7233"
-
 
 def configured() -> ClientConnectConfig:
     """Return what variables and profile say of the server; ``target_host`` is there when they name one.
@@ -49,7 +47,15 @@ async def connect(
     named = "target_host" in config
     if not named:
         embedded = server.status(server.TemporalSettings(state=state))
-        config["target_host"] = embedded.address if embedded else _DEFAULT_ADDRESS
+        if embedded is None:
+            # Whatever listens on the usual port belongs to another state directory, and so to other stacks.
+            raise Unavailable(
+                "Temporal does not answer",
+                where=f"the embedded server of {state}",
+                hint="start it with 'dr up', or set TEMPORAL_ADDRESS",
+                code="temporal-unavailable",
+            )
+        config["target_host"] = embedded.address
     identity = f"{role}@{socket.gethostname()}/{os.getpid()}"
     try:
         return await Client.connect(
