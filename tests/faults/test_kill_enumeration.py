@@ -113,3 +113,21 @@ def test_worker_and_temporal_server_killed_together_at_every_boundary_change_not
     """F-A5: Temporal server killed together with the worker at every step boundary."""
     for plans in spread(boundaries(undisturbed, side, "temporal", "worker"), 3):
         recovered(stand, seen, *plans)
+
+
+@pytest.mark.fault("A2", at_length=True)
+def test_the_enumeration_finds_a_hand_that_is_not_safe_to_run_twice(
+    stand: FaultStand, undisturbed: list[Effect], seen: Seen
+) -> None:
+    """F-A2: a hand that forgets its earlier attempt leaves two backups; the comparison must say so."""
+    assert undisturbed
+    stand.folder.forget("ensure_base_backup")
+    try:
+        ended = stand.disturbed_recovery(Plan("ensure_base_backup", "step", "hand", 1, "after", "raise"))
+    finally:
+        stand.folder.forget("")
+    with pytest.raises(AssertionError):
+        assert_undisturbed(stand, ended)
+    assert ended.after["base backups"] == ended.before["base backups"] + 2
+    seen(stand.folder.fired()[0])
+    stand.release(ended.report["recovery_id"])

@@ -51,6 +51,11 @@ class Numbering:
         self._lock = threading.Lock()
         self._inside = threading.local()
 
+    @property
+    def forgetful(self) -> str:
+        """The step whose hand is made not to be safe to run twice, or an empty text."""
+        return self._folder.forgetful()
+
     def around(self, client: str, label: str, effect: Callable[[], Any]) -> Any:
         """Run an effect between its two sides; effects inside an effect are part of it."""
         if getattr(self._inside, "now", False) or not activity.in_activity():
@@ -113,9 +118,18 @@ def _hands(numbering: Numbering) -> None:
     original = _Alive.execute_activity
 
     async def execute(self: _Alive, input: Any) -> Any:  # noqa: A002 - the SDK names it so
+        _forget(numbering, input)
         return await numbering.hand(lambda: original(self, input))
 
     _Alive.execute_activity = execute  # type: ignore[method-assign] # that is the decoration
+
+
+def _forget(numbering: Numbering, given: Any) -> None:
+    """Make the hand of a step forget what its earlier attempts did, when a test asks for that."""
+    info = activity.info()
+    if numbering.forgetful == info.activity_id:
+        order = given.args[0]
+        given.args = [order.model_copy(update={"label": f"{order.label}-{info.attempt}"})]
 
 
 def _docker(numbering: Numbering) -> None:

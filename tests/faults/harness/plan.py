@@ -108,6 +108,15 @@ class Folder:
         draft.write_text(json.dumps([asdict(plan) for plan in plans]))
         draft.replace(self._plans_file)
 
+    def forget(self, step: str) -> None:
+        """Have the hand of a step do its work anew on each attempt; an empty text ends that."""
+        (self.path / "forgetful").write_text(step)
+
+    def forgetful(self) -> str:
+        """Return the step that was made forgetful."""
+        path = self.path / "forgetful"
+        return path.read_text() if path.is_file() else ""
+
     def plans(self) -> list[Plan]:
         """Return the faults that were set."""
         if not self._plans_file.is_file():
