@@ -1,11 +1,12 @@
 """The catalogue of a shelf: one ``dr.json`` beside each base backup, written last."""
 
-import os
+import re
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from activities import plain_files
 from domain.backups import Backup, Level, PassedOver
 from domain.choice import newest_first
 from domain.errors import BackupUnusable, Refused
@@ -14,6 +15,10 @@ from domain.wal import is_segment, parse_lsn
 BASE = Path("postgres") / "base"
 ENTRY = "dr.json"
 DATA = "data"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""An id names a directory and containers, so it is no other text than that."""
+_STRANGERS_NAMED = 50
+_LONGEST = 2000
 _ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
 _SEGMENT_SIZES = {2**power for power in range(20, 31)}
 """What ``initdb --wal-segsize`` accepts, in bytes."""
@@ -42,6 +47,9 @@ def read_catalogue(shelf: Path) -> tuple[list[Backup], list[PassedOver]]:
             backups.append(_read(shelf, path))
         except BackupUnusable as error:
             strangers.append(PassedOver(id=path.name, reason=error.what))
+    more = len(strangers) - _STRANGERS_NAMED
+    if more > 0:
+        strangers[_STRANGERS_NAMED:] = [PassedOver(id="…", reason=f"{more} more that are no backups")]
     return newest_first(backups), strangers
 
 
@@ -84,34 +92,7 @@ def record(shelf: Path, backup: Backup) -> None:
 
 def write_entry(directory: Path, backup: Backup) -> None:
     """Write the entry into a backup's directory: to the disk first, then under its name."""
-    write_durably(directory / ENTRY, backup.model_dump_json(indent=2).encode())
-
-
-def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file in one step; after a crash there is the old one or the new one.
-
-    The new file belongs to the owner of its directory.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(handle, "wb") as file:
-        owner = path.parent.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(handle)
-    temporary.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Bring the names in a directory to the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    plain_files.replace(directory / ENTRY, backup.model_dump_json(indent=2).encode())
 
 
 def _read(shelf: Path, path: Path) -> Backup:
@@ -119,6 +100,8 @@ def _read(shelf: Path, path: Path) -> Backup:
         raise _unusable("a symbolic link, which is not followed")
     if path.name.startswith("."):
         raise _unusable("an unfinished backup")
+    if _ID.fullmatch(path.name) is None:
+        raise _unusable("its name is none that a backup has")
     if not path.is_dir():
         raise _unusable("not a backup's directory")
     entry = _entry(path)
@@ -132,9 +115,7 @@ def _read(shelf: Path, path: Path) -> Backup:
 
 def _entry(path: Path) -> Backup:
     try:
-        handle = os.open(path / ENTRY, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(handle, "rb") as file:
-            text = file.read(_ENTRY_LIMIT_BYTES)
+        text = plain_files.read(path / ENTRY, _ENTRY_LIMIT_BYTES)
     except OSError as error:
         raise _unusable(f"its entry {ENTRY} cannot be read: {error.strerror}") from None
     try:
@@ -161,6 +142,8 @@ def _implausible(entry: Backup) -> bool:
         or entry.ended_at.tzinfo is None
         or not is_segment(entry.start_segment)
         or entry.wal_segment_bytes not in _SEGMENT_SIZES
+        # It goes into histories and reports, which take no megabytes of somebody's text.
+        or any(isinstance(value, str) and len(value) > _LONGEST for _, value in entry)
     )
 
 

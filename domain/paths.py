@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from domain.errors import Refused
 
 # No sign of it means anything to a shell, to Docker's mounts or to an address; none begins an option.
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,199}")
+_PART = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,199}")
 _LONGEST = 1000
 
 

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 _NAMED_GAPS = 3
+_LONGEST_WALK = 100_000
 
 History = tuple[tuple[int, int], ...]
 """Ancestors of a timeline, eldest first: timeline and the position where it was left."""
@@ -113,7 +115,10 @@ def follow_chain(
     # However little is in the archive, the chain goes to the end of the backup and across the switch.
     least = begin if forks else max(first, parse_lsn(stop_lsn) - 1)
     last = max(last, segment_name(timeline, least, segment_bytes))
-    needed = list(_needed(forks, first, last, segment_bytes))
+    # A segment's name alone may claim a place a terabyte ahead. Of more segments than there are files one
+    # is missing for certain, so no more of them are looked at.
+    most = max(len(archive.closed) + len(archive.partial) + 2, _LONGEST_WALK)
+    needed = list(islice(_needed(forks, first, last, segment_bytes), most))
     open_ended = {last} & set(archive.partial)
     missing = tuple(name for name in needed if name not in archive.closed and name not in open_ended)
     gap = (

@@ -5,7 +5,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.catalogue import read_catalogue
-from domain.backups import BackupList, ShelfOrder
+from domain.backups import BackupList, Contents, ShelfOrder
 
 
 class Listing:
@@ -18,6 +18,7 @@ class Listing:
         newest = f", newest {backups[0].id} ({backups[0].verified})" if backups else ""
         return BackupList(
             sentence=f"{len(backups)} backups on the shelf{newest}",
-            backups=tuple(backups),
+            # What each table held is for the restored copy alone; of many backups it would be megabytes.
+            backups=tuple(b.model_copy(update={"contents": Contents()}) for b in backups),
             strangers=tuple(strangers),
         )

@@ -6,18 +6,23 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from activities import plain_files
 from activities.catalogue import data_directory
 from activities.engine import Engine, Job
 from activities.pulse import beat
 from domain.backups import Backup
 from domain.errors import BackupUnusable
 from domain.order import Target
+from domain.paths import host_path, path_under
 from domain.wal import is_segment
 
 _LIMIT_SECONDS = 6 * 3600.0
-_MOUNT = "/backup"
+SHELF = "/shelf"
+"""Where a container sees PostgreSQL's part of the shelf."""
+_MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
+_CONTROL_LIMIT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,9 @@ class BackupFacts:
 def read_facts(data: Path) -> BackupFacts:
     """Read a backup's facts from its data directory; ``BackupUnusable`` names what is missing."""
     try:
-        raw = (data / "backup_manifest").read_bytes()
+        raw = plain_files.read(data / "backup_manifest", _MANIFEST_LIMIT_BYTES)
         reach = json.loads(raw)["WAL-Ranges"][0]
-        control = (data / "global" / "pg_control").read_bytes()
+        control = plain_files.read(data / "global" / "pg_control", _CONTROL_LIMIT_BYTES)
         # The control file begins with the system identifier on every version, in native byte order.
         identifier = struct.unpack_from("=Q", control)[0]
         return BackupFacts(
@@ -51,7 +56,7 @@ def read_facts(data: Path) -> BackupFacts:
     except OSError as error:
         missing = Path(error.filename or "").name
         raise _unusable(f"{missing} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, IndexError, TypeError, struct.error):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError, struct.error):
         raise _unusable("its manifest or control file is not readable as one") from None
 
 
@@ -76,9 +81,9 @@ def what_is_wrong(
 ) -> str:
     """Compare a backup on the shelf with its entry and its manifest; return what is wrong, or nothing."""
     data = data_directory(Path(target.shelf), backup.id)
-    link = _first_link(data)
-    if link:
-        return f"it holds a symbolic link, which is not followed: {link}"
+    strange = plain_files.strange_in(data)
+    if strange:
+        return f"it holds {strange}"
     try:
         facts = read_facts(data)
     except BackupUnusable as error:
@@ -102,9 +107,9 @@ def verify_manifest(
         name=name,
         image_id=server.image_id,
         entrypoint=("pg_verifybackup",),
-        command=(_MOUNT,),
+        command=(str(seen_at(target, data)),),
         user=f"{server.uid}:{server.gid}",
-        binds={str(data): f"{_MOUNT}:ro"},
+        binds={host_path(f"{target.shelf}/postgres", "the shelf"): f"{SHELF}:ro"},
         labels=labels,
     )
     old = engine.look(name)
@@ -117,14 +122,14 @@ def verify_manifest(
     return "" if state.exit_code == 0 else _complaint(log, state.exit_code)
 
 
-def _first_link(data: Path) -> str:
-    """Return a symbolic link below a backup, or nothing; pg_basebackup makes none without tablespaces."""
-    for folder, folders, files in os.walk(data):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if path.is_symlink():
-                return str(path.relative_to(data))
-    return ""
+def seen_at(target: Target, data: Path) -> PurePosixPath:
+    """Return where a container that mounts PostgreSQL's part of the shelf at ``/shelf`` sees a backup.
+
+    The backup's own directory is never mounted by its path: Docker would follow a link in its place to
+    anywhere on the host (F-K2), while inside the container every link ends inside the container.
+    """
+    root = Path(target.shelf) / "postgres"
+    return path_under(SHELF, str(data.relative_to(root)) if data.is_relative_to(root) else str(data))
 
 
 def _complaint(log: str, exit_code: int | None) -> str:

@@ -6,11 +6,13 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.engine import Engine, Job
+from activities.postgres.manifest import SHELF, seen_at
 from activities.postgres.one_shot import VOLUME, as_root, labels, run, script, shell
 from activities.pulse import beat
 from activities.tokens import Tokens
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import container_name, volume_name
+from domain.paths import host_path, path_under
 from domain.recovery import Restored, RestoreOrder
 
 _ATTEMPT = "dr.attempt"
@@ -39,8 +41,8 @@ class Restoring:
         """
         self._tokens.admit(order, order.target.stack)
         volume = volume_name(order.recovery_id, "postgres", order.attempt)
-        self._engine.ensure_volume(volume, labels(order, "restored"))
         job = self._job(order, volume)
+        self._engine.ensure_volume(volume, labels(order, "restored"))
         self._drop_other_attempts(job)
         code, text, known = self._follow(order, job)
         if code == _FOREIGN_OWNER:
@@ -71,8 +73,9 @@ class Restoring:
             server.pgdata,
             identity,
             server.mount_path,
+            str(seen_at(order.target, Path(path_under(order.target.shelf, order.backup.path)))),
             binds={
-                str(Path(order.target.shelf) / order.backup.path): "/backup:ro",
+                host_path(f"{order.target.shelf}/postgres", "the shelf"): f"{SHELF}:ro",
                 # Mounted where the server has it, a new volume gets the owner of the image's directory.
                 volume: f"{server.mount_path}:rw",
             },

@@ -1,6 +1,6 @@
 """PostgreSQL's part of the shelf: its directories, its password file, the WAL it holds."""
 
-import os
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psycopg
 
-from activities.catalogue import BASE, write_durably
+from activities import plain_files
+from activities.catalogue import BASE
 from activities.postgres.sql import Sql
 from domain.errors import Refused, Unavailable
 from domain.order import Target
@@ -20,6 +21,7 @@ MOUNT = "/shelf"
 WAL = Path("postgres") / "wal"
 _PASSFILE = ".pgpass"
 _PARTIAL = ".partial"
+_HISTORY_LIMIT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def prepare(target: Target) -> Path:
             own(directory, target)
     except OSError as error:
         raise Refused(
-            f"the shelf cannot be prepared: {error.strerror}",
+            f"the shelf cannot be prepared: {error.filename}: {error.strerror}",
             where=str(root),
             hint="the worker of the host needs to run as root, or the shelf to be given to it",
             code="shelf-unusable",
@@ -53,11 +55,12 @@ def prepare(target: Target) -> Path:
 
 def own(directory: Path, target: Target) -> None:
     """Make a directory that only the server's user enters; one that is there is corrected."""
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.is_symlink():
-        raise Refused("a symbolic link is not followed", where=str(directory), code="shelf-unusable")
-    os.chown(directory, target.postgres.uid, target.postgres.gid)
-    directory.chmod(0o700)
+    try:
+        plain_files.own(directory, target.postgres.uid, target.postgres.gid)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Refused(str(error.strerror), where=str(directory), code="shelf-unusable") from None
 
 
 def connection_environment(sql: Sql, target: Target) -> dict[str, str]:
@@ -70,7 +73,7 @@ def connection_environment(sql: Sql, target: Target) -> dict[str, str]:
     if password:
         user, secret = (_escaped(word) for word in (target.postgres.user, password))
         path = Path(target.shelf) / "postgres" / _PASSFILE
-        write_durably(path, f"*:*:*:{user}:{secret}\n".encode())
+        plain_files.replace(path, f"*:*:*:{user}:{secret}\n".encode())
         environment["PGPASSFILE"] = f"{MOUNT}/{_PASSFILE}"
     return environment
 
@@ -126,7 +129,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _note_history(histories: dict[int, History], timeline: int, path: Path) -> None:
     try:
-        histories[timeline] = parse_history(path.read_text())
+        histories[timeline] = parse_history(plain_files.read(path, _HISTORY_LIMIT_BYTES).decode())
     except (ValueError, OSError):
         return
 

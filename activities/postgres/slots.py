@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from activities.catalogue import write_durably
+from activities import plain_files
 from activities.postgres.shelf import WAL
 from activities.postgres.sql import Connection
 from domain.errors import Refused
@@ -16,6 +16,7 @@ from domain.wal import timeline_of
 FIRST_SLOT = "dr_recv_1"
 _OURS = "dr_recv_"
 _RECORD = "receiver.json"
+_RECORD_LIMIT_BYTES = 64 * 1024
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 _STANDING = """
 SELECT s.active, s.wal_status, r.flush_lsn::text,
@@ -80,10 +81,14 @@ def _holds_wal(root: Path, slot: str) -> bool:
 def recorded_slot(root: Path) -> dict[str, str] | None:
     """Return slot, directory and since of the generation in use, or ``None``."""
     try:
-        found = json.loads((root / "wal" / _RECORD).read_text())
-    except (OSError, ValueError):
+        found = json.loads(plain_files.read(root / "wal" / _RECORD, _RECORD_LIMIT_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
-    return {str(key): str(value) for key, value in found.items()} if "slot" in found else None
+    # It lies on the shelf, where others write too: a slot's name becomes a directory's and an argument.
+    if not isinstance(found, dict) or _SLOT_NAME.fullmatch(str(found.get("slot", ""))) is None:
+        return None
+    slot = str(found["slot"])
+    return {"slot": slot, "directory": str(WAL / slot), "since": str(found.get("since", ""))[:40]}
 
 
 def record_slot(root: Path, slot: str) -> None:
@@ -93,7 +98,7 @@ def record_slot(root: Path, slot: str) -> None:
         return
     since = datetime.now(UTC).isoformat(timespec="seconds")
     known = {"slot": slot, "directory": str(WAL / slot), "since": since}
-    write_durably(root / "wal" / _RECORD, json.dumps(known).encode())
+    plain_files.replace(root / "wal" / _RECORD, json.dumps(known).encode())
 
 
 def standing_of(connection: Connection, slot: str) -> Standing:
