@@ -241,9 +241,7 @@ def image_of_seventy(client: docker.DockerClient, image_id: str) -> Iterator[str
     try:
         working.start()
         assert working.wait(timeout=60)["StatusCode"] == 0, working.logs().decode()
-        made = working.commit(
-            changes='ENTRYPOINT ["docker-entrypoint.sh"]\nCMD ["postgres"]\nUSER root'  # type: ignore[arg-type]
-        )
+        made = working.commit(changes='ENTRYPOINT ["docker-entrypoint.sh"]\nCMD ["postgres"]\nUSER root')
     finally:
         working.remove(force=True, v=True)
     try:

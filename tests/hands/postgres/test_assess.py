@@ -12,6 +12,7 @@ from activities.postgres.witnesses import read_control
 from domain.diagnosis import Finding, Look, Verdict
 from domain.errors import Refused
 from domain.order import Target, TargetOrder
+from tests.faults.record import Seen
 from tests.hands.postgres.conftest import Server
 
 
@@ -52,10 +53,13 @@ def test_a_healthy_server_is_sound_by_checks_that_read_its_data(server: Server, 
     assert sound >= {Look.CONTAINER, Look.LOG, Look.CONTROL, Look.AMCHECK, Look.FULL_READ, Look.COUNTS}
 
 
+@pytest.mark.fault("B8")
 def test_damaged_pages_are_corruption_with_every_block_named(
-    server: Server, diagnosis: Diagnosis, faults: Faults
+    server: Server, diagnosis: Diagnosis, faults: Faults, seen: Seen
 ) -> None:
+    """F-B8: a relation's pages damaged on the live directory: corrupt, with the evidence kept."""
     injected = faults.inject_damaged_pages(DamageOrder(target=server.target, pages=5))
+    seen(injected.evidence)
     found = diagnosis.assess_corruption(TargetOrder(target=server.target))
     assert found.verdict is Verdict.CORRUPT
     assert found.answers
@@ -70,10 +74,15 @@ def test_damaged_pages_are_corruption_with_every_block_named(
     assert len({w.look for w in found.witnesses if w.finding is Finding.DAMAGED}) >= 2
 
 
+@pytest.mark.fault("B8")
 def test_a_destroyed_control_file_is_corruption_of_a_server_that_is_down(
-    server: Server, diagnosis: Diagnosis, faults: Faults
+    server: Server, diagnosis: Diagnosis, faults: Faults, seen: Seen
 ) -> None:
-    faults.inject_control_file_destroyed(TargetOrder(target=server.target))
+    """F-B8: pg_control destroyed on a stopped server: corrupt, with the evidence kept."""
+    injected = faults.inject_control_file_destroyed(TargetOrder(target=server.target))
+    seen(injected.evidence)
+    control = server.volume_path / "global" / "pg_control"
+    evidence = control.read_bytes()
     found = diagnosis.assess_corruption(TargetOrder(target=server.target))
     assert found.verdict is Verdict.CORRUPT
     assert not found.running
@@ -81,6 +90,10 @@ def test_a_destroyed_control_file_is_corruption_of_a_server_that_is_down(
     assert found.system_identifier is None
     damaged = {w.look for w in found.witnesses if w.finding is Finding.DAMAGED}
     assert damaged == {Look.CONTROL, Look.LOG}
+    told = {w.look: w.evidence for w in found.witnesses if w.finding is Finding.DAMAGED}
+    assert "does not match" in told[Look.CONTROL]
+    assert found.because in told.values()
+    assert control.read_bytes() == evidence, "what was found is left as it was"
 
 
 def test_a_stopped_server_is_not_corrupt(server: Server, diagnosis: Diagnosis, engine: Engine) -> None:

@@ -18,7 +18,8 @@ from activities.postgres.receiver import Protection
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
 from activities.tokens import Tokens
-from domain.backups import Backup, BackupChoice, BackupOrder, ChooseOrder, PassedOver, ReceiveOrder
+from domain.backups import Backup, BackupChoice, BackupOrder, ChooseOrder, Level, PassedOver, ReceiveOrder
+from tests.faults.record import Seen
 from tests.hands.postgres.conftest import Server, running_server
 
 pytestmark = pytest.mark.hand
@@ -104,10 +105,34 @@ def test_the_newest_whole_backup_is_taken_with_its_figures(shelf: Shelf, choosin
     assert again.model_copy(update={"room_bytes": choice.room_bytes}) == choice
 
 
-def relation_of(shelf: Shelf) -> Path:
-    """Return the file of the messages in the newer backup."""
-    path = shelf.server.ask("SELECT pg_relation_filepath('messages')")
+def relation_of(shelf: Shelf, relation: str = "'messages'") -> Path:
+    """Return the file of the messages, or of another relation, in the newer backup."""
+    path = shelf.server.ask(f"SELECT pg_relation_filepath({relation})")
     return shelf.data(shelf.newer) / str(path)
+
+
+@pytest.mark.fault("C1")
+@pytest.mark.parametrize("what", ["all of it", "its data"])
+def test_a_backup_that_vanished_from_the_shelf_is_missed_and_the_next_older_is_chosen(
+    filled: Shelf, shelf: Shelf, what: str, seen: Seen
+) -> None:
+    """F-C1: latest backup missing: the older one is chosen, with what may be lost beside it."""
+    # The worker's state knows what was taken; it is not on the shelf.
+    choosing = Choosing(Engine(shelf.server.client), filled.path.parent)
+    gone = shelf.data(shelf.newer).parent
+    whole = choosing.choose_backup(shelf.order())
+    shutil.rmtree(gone if what == "all of it" else gone / "data")
+    seen(f"{gone.name}: {[path.name for path in gone.parent.iterdir()]}")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "missing" in reasons(choice)[shelf.newer.id]
+    assert "1 passed over" in choice.sentence
+    # Its WAL is whole, so that nothing more is lost; without it the older backup's own end is the bound.
+    assert choice.wal_until == whole.wal_until
+    shutil.rmtree(shelf.wal)
+    alone = choosing.choose_backup(shelf.order())
+    assert alone.backup == shelf.older
+    assert alone.wal_until is None
 
 
 def flip(path: Path) -> None:
@@ -125,19 +150,153 @@ def truncate(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [(flip, "checksum mismatch"), (truncate, "has size"), (Path.unlink, "present in the manifest")],
+    [
+        pytest.param(flip, "checksum mismatch", marks=pytest.mark.fault("C3")),
+        pytest.param(truncate, "has size", marks=pytest.mark.fault("C2")),
+        (Path.unlink, "present in the manifest"),
+    ],
 )
 def test_a_damaged_backup_is_passed_over_with_the_file_that_is_wrong(
-    shelf: Shelf, choosing: Choosing, damage: Callable[[Path], None], said: str
+    shelf: Shelf, choosing: Choosing, damage: Callable[[Path], None], said: str, seen: Seen
 ) -> None:
+    """F-C2, F-C3: truncated, or one bit flipped: rejected by size and checksum, before anything stops."""
     victim = relation_of(shelf)
+    before = victim.read_bytes()
     damage(victim)
+    after = victim.read_bytes() if victim.exists() else b""
+    assert after != before
+    seen(f"{victim.name} had {len(before)} bytes and has {len(after)}")
     choice = choosing.choose_backup(shelf.order())
+    assert shelf.server.ask("SELECT 1") == 1
     assert choice.backup == shelf.older
     assert set(reasons(choice)) == {shelf.newer.id}
     reason = reasons(choice)[shelf.newer.id]
     assert said in reason
     assert victim.name in reason
+
+
+@pytest.mark.fault("C3")
+def test_a_bit_that_flipped_in_compressed_values_is_seen_as_well(
+    shelf: Shelf, choosing: Choosing, seen: Seen
+) -> None:
+    """F-C3: corrupt by a bit, in a file whose values are compressed."""
+    toast = "(SELECT reltoastrelid FROM pg_class WHERE relname = 'pg_rewrite')"
+    victim = relation_of(shelf, toast)
+    assert victim.stat().st_size > 8192
+    flip(victim)
+    seen(f"one bit of {victim.name}, which holds compressed values")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "checksum mismatch" in reasons(choice)[shelf.newer.id]
+
+
+def shrink(shelf: Shelf, level: Level = Level.MANIFEST) -> Backup:
+    """Let the newer backup be a fifth of the one before it, by its own entry."""
+    small = shelf.newer.model_copy(update={"bytes": shelf.older.bytes // 5, "verified": level})
+    record(shelf.path, small)
+    return small
+
+
+@pytest.mark.fault("C5")
+def test_a_suspiciously_small_backup_is_refused_for_the_one_before_it(
+    shelf: Shelf, choosing: Choosing, seen: Seen
+) -> None:
+    """F-C5: suspiciously small against the previous one; taken as the last one alone, and then named."""
+    small = shrink(shelf)
+    seen(f"{small.bytes} bytes after {shelf.older.bytes}")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "suspiciously small" in reasons(choice)[shelf.newer.id]
+    (shelf.data(shelf.older) / "PG_VERSION").unlink()
+    last = choosing.choose_backup(shelf.order())
+    assert last.backup == small
+    assert "No other can be used, though it is suspiciously small" in last.sentence
+    proven = shrink(shelf, Level.RESTORED)
+    assert choosing.choose_backup(shelf.order()).backup == proven
+
+
+@pytest.mark.fault("C5")
+def test_a_backup_of_zero_bytes_is_refused(shelf: Shelf, choosing: Choosing, seen: Seen) -> None:
+    """F-C5: zero-byte files where a backup should be."""
+    data = shelf.data(shelf.newer)
+    for path in data.rglob("*"):
+        if path.is_file():
+            os.truncate(path, 0)
+    seen(f"{sum(path.stat().st_size for path in data.rglob('*') if path.is_file())} bytes are left")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert shelf.newer.id in reasons(choice)
+    entry = data.parent / "dr.json"
+    os.truncate(entry, 0)
+    assert "is broken" in reasons(choosing.choose_backup(shelf.order()))[shelf.newer.id]
+
+
+@pytest.mark.fault("C6")
+def test_links_on_the_shelf_are_not_followed_and_an_unfinished_backup_is_not_chosen(
+    shelf: Shelf, choosing: Choosing, tmp_path: Path, seen: Seen
+) -> None:
+    """F-C6: latest link dangling or pointing outside; the newest name is still being written."""
+    base = shelf.path / "postgres" / "base"
+    outside = tmp_path / "99990101T000000Z-base"
+    shutil.copytree(shelf.data(shelf.newer).parent, outside)
+    newest = shelf.newer.model_copy(update={"id": outside.name, "path": f"postgres/base/{outside.name}/data"})
+    (outside / "dr.json").write_text(newest.model_dump_json())
+    (base / outside.name).symlink_to(outside)
+    (base / "latest").symlink_to("nowhere")
+    writing = base / "99990102T000000Z-base"
+    shutil.copytree(shelf.data(shelf.newer), writing / "data")
+    hidden = base / ".99990103T000000Z-base.partial"
+    shutil.copytree(shelf.data(shelf.newer), hidden / "data")
+    seen(", ".join(sorted(path.name for path in base.iterdir())))
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.newer
+    said = reasons(choice)
+    assert "not followed" in said[outside.name]
+    assert "not followed" in said["latest"]
+    assert "dr.json cannot be read" in said[writing.name], "the entry is written last"
+    assert said[hidden.name] == "an unfinished backup"
+
+
+@pytest.mark.fault("C6")
+def test_a_backup_with_a_link_inside_is_refused_though_the_linked_file_is_right(
+    shelf: Shelf, choosing: Choosing, tmp_path: Path, seen: Seen
+) -> None:
+    """F-C6: a link pointing outside from within a backup."""
+    victim = relation_of(shelf)
+    moved = tmp_path / "elsewhere"
+    victim.rename(moved)
+    victim.symlink_to(moved)
+    seen(f"{victim.name} -> {victim.readlink()}")
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "link" in reasons(choice)[shelf.newer.id]
+    assert victim.name in reasons(choice)[shelf.newer.id]
+
+
+@pytest.mark.fault("C7")
+def test_the_files_of_another_cluster_or_an_entry_of_another_major_version_are_refused(
+    shelf: Shelf, choosing: Choosing, client: docker.DockerClient, image_id: str, tmp_path: Path, seen: Seen
+) -> None:
+    """F-C7: backup of another cluster or other major version."""
+    record(shelf.path, shelf.newer.model_copy(update={"server_version": "16.4 (Debian 16.4-1)"}))
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert "it is of PostgreSQL 16, the server is 17" in reasons(choice)[shelf.newer.id]
+    with running_server(client, image_id, tmp_path / "of another") as other:
+        control = other.volume_path / "global" / "pg_control"
+        identifier = str(other.ask("SELECT system_identifier FROM pg_control_system()"))
+        assert identifier != shelf.newer.system_identifier
+        # The files are another cluster's, though the entry says that they are this one's.
+        record(shelf.path, shelf.newer)
+        (shelf.data(shelf.newer) / "global" / "pg_control").write_bytes(control.read_bytes())
+    choice = choosing.choose_backup(shelf.order())
+    assert choice.backup == shelf.older
+    assert f"its control file is of system {identifier}" in reasons(choice)[shelf.newer.id]
+    # And an honest entry of another cluster.
+    record(shelf.path, shelf.newer.model_copy(update={"system_identifier": identifier}))
+    expected = shelf.order(system_identifier=shelf.older.system_identifier)
+    assert "another database system" in reasons(choosing.choose_backup(expected))[shelf.newer.id]
+    seen(f"system {identifier} and PostgreSQL 16 under the name of {shelf.newer.id}")
 
 
 def test_a_backup_whose_manifest_was_exchanged_or_lost_is_passed_over(

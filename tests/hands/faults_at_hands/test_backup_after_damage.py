@@ -1,0 +1,77 @@
+"""F-C8: the newest backup holds the damage already; the newest one that is *intact* is what serves."""
+
+from pathlib import Path
+
+import pytest
+
+from activities.catalogue import list_backups
+from activities.faults import DamageOrder, Faults
+from activities.postgres.backup import Backups
+from activities.postgres.choose import Choosing
+from activities.postgres.integrity import Integrity
+from activities.postgres.proving import Proving
+from activities.postgres.sql import Sql
+from activities.tokens import Tokens
+from domain.backups import (
+    Backup,
+    BackupOrder,
+    ChooseOrder,
+    Level,
+    PassedOver,
+    ReceiveOrder,
+    VerifyBackupOrder,
+)
+from domain.recovery import Verified, VerifyOrder
+from tests.faults.record import Seen
+from tests.hands.postgres.conftest import Server
+from tests.hands.postgres.scene import Scene, recovery
+
+
+def verified(scene: Scene, backup: Backup, attempt: int) -> Verified:
+    """Restore a backup, replay its WAL, and verify the copy, as a run does."""
+    scene.backup = backup
+    scene.restore(attempt)
+    copy = scene.follow(attempt)
+    order = VerifyOrder(
+        recovery_id=scene.rid, target=scene.target, copy_=copy, baseline=backup.contents, full=True
+    )
+    return Integrity(scene.engine, scene.sql, scene.state).verify_copy(order)
+
+
+@pytest.mark.fault("C8", at_length=True)
+def test_a_backup_of_damaged_data_is_passed_over_for_the_newest_that_is_intact_when_restored(
+    server: Server, sql: Sql, seen: Seen
+) -> None:
+    """F-C8: backup taken after the corruption began."""
+    with recovery(server, sql) as scene:
+        backups = Backups(scene.engine, sql, Tokens(scene.state), scene.state)
+        scene.protection.ensure_receiving(ReceiveOrder(target=scene.target))
+        sound = backups.ensure_base_backup(BackupOrder(target=scene.target, label="sound"))
+        damage = Faults(scene.engine, sql).inject_damaged_pages(DamageOrder(target=scene.target, pages=3))
+        after = backups.ensure_base_backup(BackupOrder(target=scene.target, label="after"))
+        assert after.verified is Level.MANIFEST, "its manifest agrees: files as damaged as they were"
+        scene.archive_all()
+        order = ChooseOrder(recovery_id=scene.rid, target=scene.target)
+        choosing = Choosing(scene.engine, scene.state)
+        first = choosing.choose_backup(order)
+        assert first.backup == after
+        judged = verified(scene, after, 1)
+        seen(f"{damage.evidence}; the copy of {after.id}: {judged.sentence}")
+        assert judged.passed is False
+        assert any("messages" in proof.evidence for proof in judged.proofs if proof.passed is False)
+
+        excluded = (PassedOver(id=after.id, reason=judged.sentence),)
+        second = choosing.choose_backup(order.model_copy(update={"excluded": excluded}))
+        assert second.backup == sound, "the older one is offered"
+        assert [known.id for known in second.passed_over] == [after.id]
+        assert verified(scene, sound, 2).passed is True, "and with all its WAL it is intact"
+
+        Proving().ensure_recorded_restored(VerifyBackupOrder(target=scene.target, backup_id=sound.id))
+        known = {b.id: b.verified for b in list_backups(Path(scene.target.shelf))}
+        assert known == {sound.id: Level.RESTORED, after.id: Level.MANIFEST}
+        # Where the damage was first seen is known, the backup after it is not even tried.
+        dated = choosing.choose_backup(order.model_copy(update={"before": damage.proven_at}))
+        assert dated.backup is not None
+        assert dated.backup.id == sound.id
+        (reason,) = [p.reason for p in dated.passed_over if p.id == after.id]
+        assert "not before the first evidence of damage" in reason
