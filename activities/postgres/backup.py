@@ -9,7 +9,7 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities import catalogue
+from activities import catalogue, plain_files
 from activities.engine import ContainerState, Engine, Job
 from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_contents
@@ -21,6 +21,7 @@ from domain.backups import Backup, BackupOrder, Contents, Level, VerifyBackupOrd
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Target, Value
+from domain.paths import path_under
 from domain.wal import parse_lsn, segment_name
 
 ROLE = "base-backup"
@@ -154,13 +155,15 @@ class Backups:
             shelf.own(partial, target)
             self._engine.ensure_job(job)
             seen = seen.model_copy(update={"contents": read_contents(connection)})
-        catalogue.write_durably(file, seen.model_dump_json().encode())
+        plain_files.replace(file, seen.model_dump_json().encode())
         return seen
 
     def _clear_leftovers(self, mine: Path) -> None:
         """Remove unfinished backups that no job belongs to any more."""
         for path in mine.parent.glob(".*.partial"):
             backup_id = path.name.removeprefix(".").removesuffix(".partial")
+            if path.is_symlink():
+                continue
             if path != mine and not self._engine.labelled(f"{_LABEL_BACKUP}={backup_id}"):
                 shutil.rmtree(path)
 
@@ -216,7 +219,8 @@ def _publish(partial: Path, backup: Backup) -> None:
     """Write the entry last, then give the directory its name."""
     catalogue.write_entry(partial, backup)
     final = partial.rename(partial.with_name(backup.id))
-    catalogue.sync_directory(partial.parent)
+    with plain_files.directory(partial.parent) as directory:
+        os.fsync(directory)
     (final / _SEEN).unlink(missing_ok=True)
 
 
@@ -249,7 +253,7 @@ def _job_name(order: BackupOrder) -> str:
 
 
 def _partial(root: Path, backup_id: str) -> Path:
-    return root / "base" / f".{backup_id}.partial"
+    return Path(path_under(str(root), f"base/.{backup_id}.partial"))
 
 
 def _new_id(base: Path) -> str:
