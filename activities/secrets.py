@@ -11,7 +11,7 @@ class Secrets:
 
     def __init__(self, engine: Engine, environment: dict[str, str] | None = None) -> None:
         """``environment`` is what ``env:`` references are read from."""
-        self._engine = engine
+        self.engine = engine
         self._environment = environment or {}
 
     def reveal(self, reference: str, project: str) -> str:
@@ -36,7 +36,7 @@ class Secrets:
         return found
 
     def _from_container(self, project: str, service: str, name: str) -> str | None:
-        for container in self._engine.find(project, service):
+        for container in self.engine.find(project, service):
             for entry in container.raw["Config"].get("Env") or []:
                 key, _, value = entry.partition("=")
                 if key == name:

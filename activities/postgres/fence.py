@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Executed
@@ -131,17 +132,8 @@ class Fencing:
     def _hba_path(self, target: Target) -> str:
         """Return the file that the server reads: by its own word, else by its arguments."""
         server = target.postgres
-        done = self.psql(target, "SHOW hba_file")
-        if done.exit_code == 0 and done.output.strip():
-            return done.output.strip()
-        try:
-            with self._sql.live(target, timeout_seconds=5) as connection:
-                row = connection.execute("SHOW hba_file").fetchone()
-        except Unavailable:
-            row = None
-        if row:
-            return str(row[0])
-        return settings_of(server.arguments).get("hba_file") or f"{server.pgdata}/pg_hba.conf"
+        told = self.answer(target, "SHOW hba_file")
+        return told or settings_of(server.arguments).get("hba_file") or f"{server.pgdata}/pg_hba.conf"
 
     def psql(self, target: Target, query: str) -> Executed:
         """Ask through the server's own socket, from inside its container."""
@@ -153,6 +145,18 @@ class Fencing:
             user=f"{server.uid}:{server.gid}",
             environment={"PGAPPNAME": "dr", "PGCONNECT_TIMEOUT": "3"},
         )  # fmt: skip
+
+    def answer(self, target: Target, query: str) -> str | None:
+        """Return the one value of a query: through the socket, else over TCP where that wants a password."""
+        done = self.psql(target, query)
+        if done.exit_code == 0:
+            return done.output.strip()
+        try:
+            with self._sql.live(target, timeout_seconds=10) as connection:
+                row = connection.execute(query.encode()).fetchone()
+        except (Unavailable, psycopg.Error):
+            return None
+        return None if row is None else str(row[0])
 
     def _reload(self, target: Target) -> None:
         server = target.postgres
@@ -197,8 +201,6 @@ class Fencing:
 
     def _refused(self, target: Target) -> bool:
         """Prove from outside, as any client would come, that the door is shut."""
-        if target.postgres.host_port is None:
-            return True
         try:
             with self._sql.live(target, timeout_seconds=3):
                 return False

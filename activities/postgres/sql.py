@@ -1,4 +1,4 @@
-"""SQL to a live server over its published port, and to an isolated copy over its Unix socket."""
+"""SQL to a live server over TCP, and to an isolated copy over its Unix socket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,20 +25,15 @@ class Sql:
     def live(
         self, target: Target, *, database: str | None = None, timeout_seconds: int = 0
     ) -> Iterator[Connection]:
-        """Connect to the live server over TCP on 127.0.0.1; autocommit.
+        """Connect to the live server: its port on 127.0.0.1, else its container's address; autocommit.
 
         ``timeout_seconds`` bounds each statement, 0 leaves it open. Raises ``Unavailable``.
         """
         server = target.postgres
-        if server.host_port is None:
-            raise Unavailable(
-                "the server's port is not published on this host",
-                where=server.container_name,
-                code="postgres-no-port",
-            )
+        host, port = self._place(server)
         with _connect(
-            host="127.0.0.1",
-            port=server.host_port,
+            host=host,
+            port=port,
             user=server.user,
             password=self.password(target.project, server),
             dbname=database or server.database,
@@ -60,6 +55,22 @@ class Sql:
             options=f"-c statement_timeout={timeout_seconds * 1000}",
         ) as connection:
             yield connection
+
+    def _place(self, server: PostgresTarget) -> tuple[str, int]:
+        if server.host_port is not None:
+            return "127.0.0.1", server.host_port
+        # Asked each time: a container that was started again may have another address.
+        found = self._secrets.engine.look(server.container_id)
+        networks = found.raw["NetworkSettings"]["Networks"] if found is not None else None
+        for network in (networks or {}).values():
+            if network.get("IPAddress"):
+                return str(network["IPAddress"]), server.port
+        raise Unavailable(
+            "the server's port is not published on this host, and its container has no address",
+            where=server.container_name,
+            hint="does it run?",
+            code="postgres-no-port",
+        )
 
     def password(self, project: str, server: PostgresTarget) -> str:
         """Return the password of the server's user, or an empty text when none is named."""

@@ -14,8 +14,7 @@ _POLL_SECONDS = 0.1
 
 def switched(fence: Fencing, target: Target) -> str | None:
     """Return the LSN at which the server closed its segment; ``None`` when it does not answer."""
-    done = fence.psql(target, "SELECT pg_switch_wal()")
-    return done.output.strip() if done.exit_code == 0 else None
+    return fence.answer(target, "SELECT pg_switch_wal()") or None
 
 
 def wait_archived(target: Target, timeline: int, lsn: str, segment_bytes: int) -> bool:
