@@ -105,6 +105,7 @@ class Stand:
         self.lab = Lab(self.settings, self.client)
         self.temporal = server.TemporalSettings(state=self.state, port=_temporal_port())
         self.dirty = False
+        self.settings_of_worker: dict[str, str] = {}
         self.events = Events(self.client, f"{names.LABEL_STACK}={self.name}")
 
     # -- its life ---------------------------------------------------------------------------------
@@ -157,7 +158,14 @@ class Stand:
             "DR_TEMPORAL_PORT": str(self.temporal.port),
             "DR_METRICS_BIND": f"127.0.0.1:{self.temporal.metrics + 1}",
             "DR_DEFAULT_STACK": self.name,
+            **self.settings_of_worker,
         }
+
+    def restart_worker(self, **settings: str) -> None:
+        """Have the worker run with other settings; without any, with those of the stand."""
+        self.settings_of_worker = settings
+        daemons.stop(self.state / "run", "worker")
+        assert self.dr("up").code == 0
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         """Start a ``dr`` that goes on by itself."""

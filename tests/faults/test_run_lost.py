@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from domain import names
+from domain.incident import StatusView
 from infra.temporal import server
 from tests.e2e.stand import Said, until
 from tests.faults.harness.plan import Plan
-from tests.faults.harness.stand import FaultStand, assert_undisturbed
+from tests.faults.harness.stand import FaultStand
 from tests.faults.record import Seen
 from worker.connection import connect
 
@@ -97,7 +98,12 @@ def test_a_cancelled_run_ends_its_step_parks_and_says_where_everything_is(
         await client.get_workflow_handle(names.recovery_workflow_id(stand.name)).cancel()
 
     asyncio.run(cancel())
-    view = until(lambda: (v := stand.look()) is not None and v.state == "needs_human" and v, "it parks")
+
+    def parked() -> StatusView | None:
+        view = stand.look()
+        return view if view is not None and view.state == "needs_human" else None
+
+    view = until(parked, "it parks")
     assert "cancel" in view.parked_reason
     seen(view.parked_reason)
     assert stand.dr("retry", "--by", "test", "--reason", "go on").code == 0
@@ -105,4 +111,3 @@ def test_a_cancelled_run_ends_its_step_parks_and_says_where_everything_is(
     assert report["outcome"] == "recovered"
     assert stand.artefacts()["kept volumes"] == before["kept volumes"] + 1
     stand.release(report["recovery_id"])
-    _ = assert_undisturbed
