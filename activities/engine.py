@@ -8,7 +8,7 @@ import docker
 from docker.errors import APIError, NotFound
 
 from activities.engine_errors import CONFLICT, changing, speaking
-from activities.job import ContainerState, Executed, Job, state_of, what_differs
+from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
@@ -43,7 +43,7 @@ class Engine:
 
     def look(self, name: str) -> ContainerState | None:
         """Return a container by name or id, or ``None``."""
-        with speaking(name):
+        with speaking(operand(name)):
             try:
                 return state_of(self._client.api.inspect_container(name))
             except NotFound:
@@ -61,7 +61,7 @@ class Engine:
 
     def image(self, name: str) -> Mapping[str, Any] | None:
         """Return what is known of a local image, or ``None``; nothing is ever pulled."""
-        with speaking(name):
+        with speaking(image_operand(name)):
             try:
                 found: Mapping[str, Any] = self._inspect_image(name)
             except NotFound:
@@ -141,24 +141,24 @@ class Engine:
 
     def start(self, name: str) -> None:
         """Start a container; one that runs stays as it is."""
-        with changing(name):
+        with changing(operand(name)):
             self._client.api.start(name)
 
     def stop(self, name: str, timeout_seconds: int) -> None:
         """Stop a container by its stop signal, and by SIGKILL after the timeout."""
-        with changing(name):
+        with changing(operand(name)):
             self._client.api.stop(name, timeout=timeout_seconds)
 
     def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Send a signal; a container that does not run is left alone."""
         found = self.look(name)
         if found is not None and found.status in {"running", "paused", "restarting"}:
-            with changing(name):
+            with changing(operand(name)):
                 self._client.api.kill(found.id, signal)
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a container with the nameless volumes of its image; named ones stay; gone is fine."""
-        with changing(name):
+        with changing(operand(name)):
             try:
                 self._client.api.remove_container(name, force=force, v=True)
             except NotFound:
@@ -170,14 +170,14 @@ class Engine:
 
     def set_restart(self, name: str, policy: str) -> None:
         """Set the restart policy."""
-        with changing(name):
+        with changing(operand(name)):
             self._client.api.update_container(name, restart_policy=cast("Any", {"Name": policy}))
 
     def logs(
         self, name: str, *, tail: int | str = 50, since: int | None = None, timestamps: bool = False
     ) -> str:
         """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
-        with speaking(name):
+        with speaking(operand(name)):
             try:
                 raw: bytes = self._client.api.logs(
                     name, tail=cast("Any", tail), since=since, timestamps=timestamps
@@ -196,7 +196,7 @@ class Engine:
     ) -> Executed:
         """Run a program in a running container and wait for it; argv, never a shell line."""
         api = self._client.api
-        with changing(f"{name}: {command[0]}"):
+        with changing(f"{operand(name)}: {command[0]}"):
             handle = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))[
                 "Id"
             ]
@@ -242,7 +242,7 @@ class Engine:
 
     def volume(self, name: str) -> Mapping[str, Any] | None:
         """Return what is known of a volume, or ``None``."""
-        with speaking(name):
+        with speaking(operand(name)):
             try:
                 found: Mapping[str, Any] = self._client.api.inspect_volume(name)
             except NotFound:
@@ -253,7 +253,7 @@ class Engine:
         """Create a local volume with these labels, or return the one that has them."""
         found = self.volume(name)
         if found is None:
-            with changing(name):
+            with changing(operand(name)):
                 self._client.api.create_volume(name, driver="local", labels={LABEL_MADE_BY: "dr", **labels})
             found = self.volume(name)
         have = (found or {}).get("Labels") or {}
@@ -269,7 +269,7 @@ class Engine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is fine, one in use is refused by Docker."""
-        with changing(name):
+        with changing(operand(name)):
             try:
                 self._client.api.remove_volume(name)
             except NotFound:

@@ -1,8 +1,38 @@
 """What the Docker engine is asked for, and what it answers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from domain.errors import Refused
+from domain.paths import host_path
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_IMAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_:@-]|[./](?![./])){0,500}")
+_INSIDE = re.compile(r"/(?:[^/:\x00-\x1f]+/?)*:(?:ro|rw)")
+
+
+def operand(name: str) -> str:
+    """Return the name or id of a container or volume; else raise ``Refused`` with code ``docker-name``.
+
+    It becomes a part of an address of Docker's API, where a ``..`` or a slash would lead to another
+    call (F-K3, F-K4).
+    """
+    if _NAME.fullmatch(name) is None:
+        raise _no_name("a container or volume", name)
+    return name
+
+
+def image_operand(name: str) -> str:
+    """Return the name or id of an image; else raise ``Refused`` with code ``docker-name``."""
+    if _IMAGE.fullmatch(name) is None:
+        raise _no_name("an image", name)
+    return name
+
+
+def _no_name(of: str, given: str) -> Refused:
+    return Refused(f"Docker has no such name of {of}: {given[:200]!r}", code="docker-name")
 
 
 @dataclass(frozen=True)
@@ -53,6 +83,18 @@ class Job:
     restart: str = "no"
     capabilities: tuple[str, ...] = ()
     group_add: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a name or a mount that Docker would read as something else (F-K1, F-K4)."""
+        operand(self.name)
+        image_operand(self.image_id)
+        for source, inside in self.binds.items():
+            if source.startswith("/"):
+                host_path(source, "a directory of the host")
+            else:
+                operand(source)
+            if _INSIDE.fullmatch(inside) is None or "/../" in inside.replace(":", "/"):
+                raise Refused(f"no place for a mount: {inside[:200]!r}", code="path-escapes")
 
 
 def state_of(raw: Mapping[str, Any]) -> ContainerState:

@@ -9,6 +9,7 @@ from activities.postgres import swap
 from activities.records import Records
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK
 from domain.order import Target
+from domain.paths import is_part
 
 _KEEPER = "keeper"
 _SERVICES = "services"
@@ -63,12 +64,16 @@ def leftovers(engine: Engine, state: Path, target: Target, *, but: str = "") -> 
     mine = f"{LABEL_STACK}={target.stack}"
     held: set[str] = set()
     for container in engine.labelled(LABEL_RECOVERY, mine):
+        if not is_part(container.labels[LABEL_RECOVERY]):
+            continue  # a label that anybody wrote; no recovery has such an id
         one = of(container.labels[LABEL_RECOVERY])
         if container.labels.get(LABEL_ROLE) == _KEEPER:
             held |= {str(mount.get("Name")) for mount in container.raw["Mounts"]}
         else:
             one.containers.append(f"container {container.name} ({container.status})")
     for volume in engine.volumes(LABEL_RECOVERY, mine):
+        if not is_part(volume["Labels"][LABEL_RECOVERY]):
+            continue
         one, name = of(volume["Labels"][LABEL_RECOVERY]), str(volume["Name"])
         (one.kept if name in held else one.volumes).append(name)
     flag = LedgerFiles(state, target.stack).recovery_open

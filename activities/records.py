@@ -6,6 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from domain.paths import one_part
+
 
 class Records:
     """The records of one state directory: ``<state>/<kind>/<recovery id>.json``."""
@@ -46,7 +48,7 @@ class Records:
         self._path(kind, recovery_id).unlink(missing_ok=True)
 
     def _path(self, kind: str, recovery_id: str) -> Path:
-        return self._state / kind / f"{recovery_id}.json"
+        return self._state / kind / f"{one_part(recovery_id, 'a recovery id')}.json"
 
 
 def _draft(path: Path, values: dict[str, Any]) -> Path:

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from domain.errors import Refused
 from domain.order import Order
+from domain.paths import one_part
 
 _admitted: ContextVar[Callable[[], None] | None] = ContextVar("admitted", default=None)
 
@@ -44,7 +45,7 @@ class Tokens:
         attempt = activity.info().attempt if activity.in_activity() else 1
         mine = [order.token.dispatched_ns, attempt]
         self._directory.mkdir(parents=True, exist_ok=True)
-        path = self._directory / f"{stack}.json"
+        path = self._directory / f"{one_part(stack, 'the name of a stack')}.json"
         with path.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             steps = _require_newest(file, order, mine)

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from domain.approval import Brief
+from domain.inert import markdown
 from domain.report import DecisionLine, Mark, Note
 
 _SIGNS = {"done": "✓", "running": "…", "failed": "✗", "skipped": "⚠", "parked": "■"}
@@ -59,13 +60,16 @@ class Timeline(BaseModel):
 
 
 def current_details(timeline: Timeline, status: str, awaited: str) -> str:
-    """Return Markdown for the Web UI: status, what is awaited, and the steps as a list."""
-    lines = [f"**{status}**", ""]
+    """Return Markdown for the Web UI: status, what is awaited, and the steps as a list.
+
+    What services and people said stands in it literally: the browser of who looks at it fetches nothing.
+    """
+    lines = [f"**{markdown(status)}**", ""]
     if awaited:
         lines += [awaited, ""]
     for step in timeline.steps:
         took = "" if step.ended_at is None else f" · {_seconds(step):.1f} s"
-        sentence = f": {step.sentence}" if step.sentence else ""
+        sentence = f": {markdown(step.sentence)}" if step.sentence else ""
         lines.append(f"- {_SIGNS.get(step.outcome, '·')} **{step.title}**{took}{sentence}")
     return "\n".join(lines)
 
@@ -75,9 +79,9 @@ def ask_at_gate(brief: Brief, digest: str) -> str:
     approve = {"gate": brief.gate, "digest": digest, "by": "YOUR NAME", "reason": ""}
     first, more = brief.facts[:_FACTS_BEFORE_THE_ANSWER], brief.facts[_FACTS_BEFORE_THE_ANSWER:]
     parts = [
-        f"### Gate `{brief.gate}`: {brief.question}",
+        f"### Gate `{brief.gate}`: {markdown(brief.question)}",
         _list(first),
-        f"**Cannot be undone:** {brief.cannot_be_undone}" if brief.cannot_be_undone else "",
+        f"**Cannot be undone:** {markdown(brief.cannot_be_undone)}" if brief.cannot_be_undone else "",
         "**To decide:** *More Actions* → *Send a Signal* → `approve` or `reject`, with",
         f"```json\n{json.dumps(approve, indent=2)}\n```",
         "**More facts**" if more else "",
@@ -91,14 +95,14 @@ def ask_when_parked(step_id: str, reason: str, *, skippable: bool) -> str:
     verbs = "`retry`, `skip` or `abort`" if skippable else "`retry` or `abort`"
     answer = {"step": step_id, "by": "YOUR NAME", "reason": "WHY"}
     return (
-        f"### Parked at `{step_id}`\n\n{reason}\n\n"
+        f"### Parked at `{step_id}`\n\n{markdown(reason)}\n\n"
         f"**To decide:** *More Actions* → *Send a Signal* → {verbs}, with\n\n"
         f"```json\n{json.dumps(answer, indent=2)}\n```"
     )
 
 
 def _list(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {markdown(sentence)}" for sentence in sentences)
 
 
 def _seconds(step: StepRecord) -> float:

@@ -12,7 +12,7 @@ from activities.postgres import swap
 from activities.records import Records
 from activities.tokens import Tokens
 from domain.errors import Refused
-from domain.names import LABEL_RECOVERY, LABEL_ROLE, short_id
+from domain.names import LABEL_RECOVERY, LABEL_ROLE, container_name, short_id
 from domain.release import DiscardOrder, Released, ReleaseOrder
 
 KIND = "released"
@@ -102,12 +102,15 @@ class Releasing:
         return str(record["restored_volume"]) if record and self._keepers(recovery_id) else ""
 
     def _containers(self, recovery_id: str) -> list[ContainerState]:
-        return self._engine.labelled(f"{LABEL_RECOVERY}={recovery_id}")
+        """Return the recovery's own containers: a label alone anybody may have written on his own."""
+        found = self._engine.labelled(f"{LABEL_RECOVERY}={recovery_id}")
+        return [one for one in found if one.name.startswith(container_name(recovery_id, ""))]
 
     def _volumes(self, recovery_id: str) -> list[str]:
         if not recovery_id:
             raise Refused("no recovery is named", code="nothing-kept")
-        return sorted(str(found["Name"]) for found in self._engine.volumes(f"{LABEL_RECOVERY}={recovery_id}"))
+        named = (str(found["Name"]) for found in self._engine.volumes(f"{LABEL_RECOVERY}={recovery_id}"))
+        return sorted(name for name in named if name.startswith(container_name(recovery_id, "")))
 
     def _may_remove(self, volume: str, recovery_id: str, *, jobs_may_run: bool = False) -> None:
         """Refuse a volume that any other container names, or that any process has mounted.
