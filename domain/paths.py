@@ -10,9 +10,14 @@ _PART = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,199}")
 _LONGEST = 1000
 
 
+def is_part(name: str) -> bool:
+    """Tell whether a name is fit to be one part of a path."""
+    return _PART.fullmatch(name) is not None and ".." not in name
+
+
 def one_part(name: str, of: str = "a name") -> str:
     """Return ``name`` when it is fit to be one part of a path; else raise ``Refused`` (``path-escapes``)."""
-    if _PART.fullmatch(name) is None:
+    if not is_part(name):
         raise _refused(f"{of} cannot be a file name", name)
     return name
 
@@ -44,7 +49,7 @@ def host_path(text: str, of: str) -> str:
     return text
 
 
-_SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
+_SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"}
 
 
 def _refused(what: str, given: str) -> Refused:
