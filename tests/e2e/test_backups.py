@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.stand import Stand, until
 from tests.e2e.witness import Host
+from tests.faults.record import Seen
 
 
 @contextmanager
@@ -34,37 +35,76 @@ def _flip(path: Path) -> None:
         file.write(bytes([byte ^ 0xFF]))
 
 
-@pytest.fixture
-def no_room(lab_stand: Stand) -> Iterator[None]:
-    """Let every backup say that it needs more room than any disk has."""
-    shelf = Path(lab_stand.target().shelf)
+@contextmanager
+def said_of_every_backup(stand: Stand, **facts: object) -> Iterator[None]:
+    """Let the entry of every backup on the shelf say something else for a while."""
+    shelf = Path(stand.target().shelf)
     entries = sorted(shelf.glob("postgres/base/*/dr.json"))
     kept = {entry: entry.read_bytes() for entry in entries}
     assert kept
     for entry, content in kept.items():
-        entry.write_text(json.dumps({**json.loads(content), "bytes": 2**50}))
-    yield
-    for entry, content in kept.items():
-        entry.write_bytes(content)
+        entry.write_text(json.dumps({**json.loads(content), **facts}))
+    try:
+        yield
+    finally:
+        for entry, content in kept.items():
+            entry.write_bytes(content)
 
 
-def test_without_room_for_a_copy_a_recovery_parks_before_anything_is_stopped(
-    damaged: Stand, host: Host, no_room: None
+@pytest.fixture
+def no_room(lab_stand: Stand) -> Iterator[None]:
+    """Let every backup say that it needs more room than any disk has."""
+    with said_of_every_backup(lab_stand, bytes=2**50):
+        yield
+
+
+@pytest.mark.fault("C17")
+def test_backups_of_another_image_are_refused_by_name_with_nothing_stopped(
+    damaged: Stand, host: Host, seen: Seen
 ) -> None:
+    """F-C17: image or C library changed between backup and restore."""
+    stand, rows = damaged, damaged.backups()
+    services, volumes = host.services(), host.volumes()
+    mine = stand.target().postgres.image_id
+    other = str(stand.lab.container("redis").attrs["Image"])
+    assert other != mine
+    with said_of_every_backup(stand, image_id=other):
+        said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
+        seen(f"taken by {other[7:19]}, the server runs {mine[7:19]}: {said.data['parked_reason']}")
+        assert said.code == 4, said
+        assert said.data["parked_step"] == "choose_backup"
+        assert stand.dr("abort", "--by", "test", "--reason", "of another image").code == 0
+        report = ended(stand, said.data["recovery_id"])
+    for row in rows:
+        (reason,) = [line for line in report["passed_over"] if line.startswith(f"{row['id']}:")]
+        assert f"another image: {other[7:19]}, the server runs {mine[7:19]}" in reason
+    assert host.services() == services
+    assert host.volumes() == volumes
+    assert stand.sql("SELECT 1") == [(1,)]
+
+
+@pytest.mark.fault("B5")
+def test_without_room_for_a_copy_a_recovery_parks_before_anything_is_stopped(
+    damaged: Stand, host: Host, no_room: None, seen: Seen
+) -> None:
+    """F-B5: the room is checked first: parked before anything is stopped."""
     stand, services, volumes = damaged, host.services(), host.volumes()
     said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
     assert said.code == 4, said
     assert said.data["parked_step"] == "choose_backup"
     assert "No room" in said.data["parked_reason"]
+    seen(said.data["parked_reason"])
     assert stand.sql("SELECT 1") == [(1,)]
     assert host.services() == services
     assert host.volumes() == volumes
     assert stand.dr("abort", "--by", "test", "--reason", "there is no room").code == 0
 
 
+@pytest.mark.fault("C3")
 def test_without_a_whole_backup_a_recovery_parks_with_nothing_stopped_and_can_be_aborted(
-    damaged: Stand, host: Host
+    damaged: Stand, host: Host, seen: Seen
 ) -> None:
+    """F-C3: corrupt, every one of them: rejected before anything is stopped."""
     stand, rows = damaged, damaged.backups()
     services, volumes = host.services(), host.volumes()
     with flipped([stand.relation_of(row) for row in rows]):
@@ -83,11 +123,16 @@ def test_without_a_whole_backup_a_recovery_parks_with_nothing_stopped_and_can_be
     for row in rows:
         (reason,) = [line for line in report["passed_over"] if line.startswith(f"{row['id']}:")]
         assert "checksum mismatch" in reason
+        seen(reason)
     assert host.services() == services
     assert host.volumes() == volumes
 
 
-def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(damaged: Stand, host: Host) -> None:
+@pytest.mark.fault("G1")
+def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(
+    damaged: Stand, host: Host, seen: Seen
+) -> None:
+    """F-G1: two recoveries at once, by dr."""
     stand = damaged
     services, volumes = host.services(), host.volumes()
     waiting = stand.begin("recover", "corruption", "--no-plan", "--yes-stack", stand.name, "--json")
@@ -97,6 +142,7 @@ def test_one_recovery_at_a_time_and_a_rejection_leaves_the_server_serving(damage
     second = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
     assert second.code == 7, second
     assert f"recovery/{stand.name}" in second.error["what"]
+    seen(second.error["what"])
     other_brief = stand.dr(
         "approve", "swap", "--by", "test", "--digest", "0" * 16, *loss(view.maximum_loss_seconds)
     )

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import pytest
 
 from domain.diagnosis import Finding
 from tests.e2e.stand import Stand
 from tests.e2e.witness import Host, settings_of
+from tests.faults.record import Seen
 
 ROLE = "e2e_without_privilege"
 
@@ -63,7 +65,9 @@ def test_a_plan_of_a_healthy_database_stands_down_too(stand: Stand) -> None:
     assert said.data["outcome"] == "stood_down"
 
 
-def test_a_schema_dump_without_the_privilege_is_not_corruption(stand: Stand, host: Host) -> None:
+@pytest.mark.fault("H1")
+def test_a_schema_dump_without_the_privilege_is_not_corruption(stand: Stand, host: Host, seen: Seen) -> None:
+    """F-H1: healthy service misdiagnosed: a probe that is wrong; a failing schema dump alone is nothing."""
     stand.sql(f"DROP ROLE IF EXISTS {ROLE}")
     stand.sql(f"CREATE ROLE {ROLE} LOGIN")
     services = host.services()
@@ -71,6 +75,7 @@ def test_a_schema_dump_without_the_privilege_is_not_corruption(stand: Stand, hos
         code, complaint = schema_dump(stand, f"--username={ROLE}")
         assert code != 0
         assert "permission denied" in complaint
+        seen(complaint)
         said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
     finally:
         stand.sql(f"DROP ROLE {ROLE}")
@@ -79,12 +84,40 @@ def test_a_schema_dump_without_the_privilege_is_not_corruption(stand: Stand, hos
     assert host.services() == services
 
 
-def test_a_schema_dump_that_waits_for_a_lock_is_not_corruption(stand: Stand, host: Host) -> None:
+@pytest.mark.fault("H1")
+def test_a_witness_that_cannot_look_alone_is_not_corruption_and_the_others_decide(
+    stand: Stand, host: Host, seen: Seen
+) -> None:
+    """F-H1: healthy service misdiagnosed: one witness is broken, the others stand down with evidence."""
+    services, volumes = host.services(), host.volumes()
+    stand.sql("DROP EXTENSION amcheck")
+    try:
+        said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
+    finally:
+        stand.sql("CREATE EXTENSION amcheck")
+    assert said.code == 3, said
+    report = stand.report(said.data["recovery_id"])
+    broken = evidence_of(report, "pg_amcheck nchat")
+    seen(broken["evidence"])
+    assert broken["passed"] is None, "what could not look says neither"
+    assert evidence_of(report, "full read nchat")["passed"] is True
+    sound = [check["name"] for check in report["checks"] if check["passed"] is True]
+    assert len(sound) >= 2
+    assert not [check for check in report["checks"] if check["passed"] is False]
+    assert "Nothing was changed" in report["rule"]
+    assert host.services() == services
+    assert host.volumes() == volumes
+
+
+@pytest.mark.fault("H1")
+def test_a_schema_dump_that_waits_for_a_lock_is_not_corruption(stand: Stand, host: Host, seen: Seen) -> None:
+    """F-H1: healthy service misdiagnosed: a probe that is slow, and checks that cannot get through."""
     services = host.services()
     with locked(stand, "nchat_messages"):
         code, complaint = schema_dump(stand, "--username=postgres", "--lock-wait-timeout=500")
         assert code != 0
         assert "canceling statement due to" in complaint
+        seen(complaint)
         run_id = stand.recover()
         # What cannot be read is not measured: people are told so, and asked, before anything is done.
         view = stand.wait("needs_human")
