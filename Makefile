@@ -34,7 +34,7 @@ imports: venv
 	$(BIN)/lint-imports --no-logo
 
 # One run a kind of stack, so that no lab stands idle beside the next one on two cores.
-STACKS := tests/browser tests/e2e tests/lab
+STACKS := tests/browser tests/e2e tests/lab tests/other
 STACK_RUNS := $(STACKS:tests/%=tests-%)
 
 tests: tests-rest $(STACK_RUNS) ## the tests alone

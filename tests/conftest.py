@@ -16,6 +16,7 @@ TIER_OF_FOLDER = {
     "faults": "kill",
     "hands": "hand",
     "lab": "lab",
+    "other": "e2e",
     "replay": "wf",
     "runbooks": "wf",
 }

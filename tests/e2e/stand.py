@@ -103,7 +103,7 @@ class Stand:
             shared_cache=ROOT / ".dr" / "cache",
         )
         self.lab = Lab(self.settings, self.client)
-        self.temporal = server.TemporalSettings(state=self.state, port=_temporal_port())
+        self.temporal = server.TemporalSettings(state=self.state, port=temporal_port())
         self.dirty = False
         self.settings_of_worker: dict[str, str] = {}
         self.events = Events(self.client, f"{names.LABEL_STACK}={self.name}")
@@ -345,7 +345,7 @@ class Stand:
             until(lambda: (v := self.look()) is not None and v.state == "ended", "the end of the open run")
 
 
-def _temporal_port() -> int:
+def temporal_port() -> int:
     """Return a port that is free together with those of the Web UI and the metrics, and one above."""
     for _ in range(200):
         port = random.randrange(20000, 29000)
