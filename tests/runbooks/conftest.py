@@ -60,6 +60,7 @@ from domain.recovery import (
     Verified,
     VerifyOrder,
 )
+from domain.reindexing import Reindexed, ReindexOrder, VerifyReindexedOrder
 from domain.release import DiscardOrder, Released
 from domain.report import ReportOrder, ReportWritten
 from domain.stack import Kind, Objective, Service, Stack
@@ -197,6 +198,11 @@ class Hands:
                     passed=True, proofs=(Proof(name="user: sign in", passed=True, evidence="200"),)
                 ),
             ),
+            "ensure_reindexed": (
+                ReindexOrder,
+                lambda o: Reindexed(rebuilt=tuple(i.name for i in o.indexes), sentence="rebuilt"),
+            ),
+            "verify_reindexed": (VerifyReindexedOrder, lambda _: Judged(passed=True, proofs=PASSED)),
             "verify_server": (VerifyServerOrder, lambda _: Judged(passed=True)),
             "measure_downtime": (DowntimeOrder, lambda _: Downtime(seconds=2.5, actions=10)),
             "ensure_base_backup": (BackupOrder, lambda _: BACKUP),
