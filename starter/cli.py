@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
-from starter import decide, init, look, protect, recover
+from starter import decide, init, keys, look, protect, recover
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(recover.app, name="recover")
 app.add_typer(protect.app, name="backup")
+app.add_typer(keys.app, name="keys")
 for command in (
     look.status,
     decide.approve,
@@ -30,6 +31,7 @@ for command in (
     decide.retry,
     decide.skip,
     decide.abort,
+    keys.sign,
     look.timeline,
     look.report,
     protect.release,

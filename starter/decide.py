@@ -3,6 +3,7 @@
 import getpass
 import secrets
 import sys
+from pathlib import Path
 
 import typer
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -13,6 +14,7 @@ from domain.errors import Refused, Unavailable
 from domain.incident import StatusView
 from starter import orchestrator
 from starter.answer import Exit, answer, plain
+from starter.keys import decision, signed_for
 from starter.recover import print_brief
 from worker.settings import Settings
 
@@ -20,6 +22,7 @@ _BY = typer.Option("", help="Who decides; your login name when not given.")
 _STACK = typer.Option("", help="The stack; not needed while one recovery is open.")
 _REASON = typer.Option("", help="Why.")
 _NEEDED_REASON = typer.Option(..., help="Why; it goes on the record.")
+_KEY = typer.Option(None, help="Sign the decision with the private key in this file.")
 
 
 def approve(
@@ -30,6 +33,7 @@ def approve(
     *,
     accept_loss: int = typer.Option(-1, help="The stated loss in seconds, typed back."),
     digest: str = typer.Option("", help="Digest of the brief that was read; the open one when not given."),
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Approve the open gate; the stated loss must be typed back where there is any."""
@@ -42,7 +46,7 @@ def approve(
         if not as_json:
             print_brief(view)
         _accept_loss(view, accept_loss)
-        said = Decision(
+        said = decision(
             verb=Verb.APPROVE,
             gate=gate or view.gate,
             digest=digest or view.digest,
@@ -50,7 +54,7 @@ def approve(
             reason=reason,
             id=f"{view.gate}:{by or getpass.getuser()}:{digest or view.digest}",
         )
-        return await _decide(client, workflow_id, said, as_json=as_json)
+        return await _decide(client, workflow_id, signed_for(view, said, key), as_json=as_json)
 
     raise typer.Exit(orchestrator.run(work))
 
@@ -80,10 +84,11 @@ def reject(
     by: str = _BY,
     reason: str = _NEEDED_REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Reject the open gate; the run ends as aborted."""
-    _say(Verb.REJECT, stack, by, reason, as_json=as_json, gate=gate)
+    _say(Verb.REJECT, stack, by, reason, key=key, as_json=as_json, gate=gate)
 
 
 def hold(
@@ -91,10 +96,11 @@ def hold(
     by: str = _BY,
     reason: str = _NEEDED_REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Stop the open run between steps."""
-    _say(Verb.HOLD, stack, by, reason, as_json=as_json)
+    _say(Verb.HOLD, stack, by, reason, key=key, as_json=as_json)
 
 
 def resume(
@@ -102,10 +108,11 @@ def resume(
     by: str = _BY,
     reason: str = _REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Let a held run go on."""
-    _say(Verb.RESUME, stack, by, reason, as_json=as_json)
+    _say(Verb.RESUME, stack, by, reason, key=key, as_json=as_json)
 
 
 def retry(
@@ -113,10 +120,11 @@ def retry(
     by: str = _BY,
     reason: str = _REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Try the parked step again."""
-    _say(Verb.RETRY, stack, by, reason, as_json=as_json)
+    _say(Verb.RETRY, stack, by, reason, key=key, as_json=as_json)
 
 
 def skip(
@@ -124,10 +132,11 @@ def skip(
     by: str = _BY,
     reason: str = _NEEDED_REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Skip the parked step; the report shows it in red."""
-    _say(Verb.SKIP, stack, by, reason, as_json=as_json)
+    _say(Verb.SKIP, stack, by, reason, key=key, as_json=as_json)
 
 
 def abort(
@@ -135,23 +144,32 @@ def abort(
     by: str = _BY,
     reason: str = _NEEDED_REASON,
     *,
+    key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """End the open run at the next safe point."""
-    _say(Verb.ABORT, stack, by, reason, as_json=as_json)
+    _say(Verb.ABORT, stack, by, reason, key=key, as_json=as_json)
 
 
-def _say(verb: Verb, stack: str, by: str, reason: str, *, as_json: bool, gate: str = "") -> None:
+def _say(
+    verb: Verb, stack: str, by: str, reason: str, *, key: Path | None, as_json: bool, gate: str = ""
+) -> None:
     async def work(client: Client, _: Settings) -> Exit:
         workflow_id = await orchestrator.the_open_one(client, stack)
-        said = Decision(
+        view = await orchestrator.look(client, workflow_id)
+        if view is None:
+            raise Refused("no recovery is open", where=workflow_id, code="no-open-run")
+        at_a_gate = verb is Verb.REJECT
+        said = decision(
             verb=verb,
-            gate=gate,
+            gate=gate or (view.gate if at_a_gate else ""),
+            step=view.parked_step if verb in {Verb.RETRY, Verb.SKIP} else "",
+            digest=view.digest if at_a_gate else "",
             reason=reason,
             by=by or getpass.getuser(),
             id=f"{verb}:{secrets.token_hex(8)}",
         )
-        return await _decide(client, workflow_id, said, as_json=as_json)
+        return await _decide(client, workflow_id, signed_for(view, said, key), as_json=as_json)
 
     raise typer.Exit(orchestrator.run(work))
 
@@ -159,7 +177,10 @@ def _say(verb: Verb, stack: str, by: str, reason: str, *, as_json: bool, gate: s
 async def _decide(client: Client, workflow_id: str, said: Decision, *, as_json: bool) -> Exit:
     handle = client.get_workflow_handle(workflow_id)
     try:
-        told = await handle.execute_update("decide", said, id=said.id, result_type=Answer)
+        # An id of its own: the server answers a known update id from memory, whoever used it first.
+        told = await handle.execute_update(
+            "decide", said, id=f"decide:{secrets.token_hex(8)}", result_type=Answer
+        )
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         raise Unavailable(
             "no answer yet: whether it counted is not known",
@@ -175,6 +196,8 @@ async def _decide(client: Client, workflow_id: str, said: Decision, *, as_json: 
         said.verb,
         told,
         as_json=as_json,
-        human=lambda c: c.print(f"[green]counted[/]: {plain(said.verb)} by {plain(said.by)}"),
+        human=lambda c: c.print(
+            f"[green]counted[/]: {plain(said.verb)} by {plain(said.by)}: {plain(told.because)}"
+        ),
     )
     return Exit.DONE if told.counted else Exit.REFUSED
