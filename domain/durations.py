@@ -17,7 +17,10 @@ def parse_duration(value: object) -> object:
     found = _SHAPE.fullmatch(value.strip())
     if found is None:
         return value
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    try:
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        return value
 
 
 def spoken(seconds: float | None) -> str:

@@ -4,13 +4,37 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from domain.durations import Duration
+from domain.errors import Refused
 from domain.fact import Fact
 from domain.gates import Approver, GatePolicy
+from domain.paths import host_path, path_under
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+Line = Annotated[str, StringConstraints(pattern=rf"^[^{_INVISIBLE}]+$", max_length=200)]
+"""One line of words that are what they look like."""
+Account = Annotated[
+    str, StringConstraints(pattern=rf"^[^{_INVISIBLE}\"'\\-][^{_INVISIBLE}\"'\\]*$", max_length=254)
+]
+"""A role or an account: it stands in arguments and in ``pg_hba.conf`` (F-K4)."""
+HttpPath = Annotated[str, StringConstraints(pattern=r"^/(?:[^/\\\x00-\x20\x7f][^\\\x00-\x20\x7f]*)?$")]
+"""A path on the entrance of the stack: two slashes or a scheme would be another host."""
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+def _fit_shelf(text: str) -> str:
+    try:
+        return host_path(text, "the shelf") if text.startswith("/") else str(path_under("", text))
+    except Refused as refused:
+        raise ValueError(refused.what) from None
+
+
 SecretRef = Annotated[
     str,
     StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
@@ -50,12 +74,12 @@ class Service(Fact):
     optional: bool = False
     depends_on: tuple[Name, ...] | None = None
     """Overrides the graph that the labels of the containers state."""
-    container: str | None = None
+    container: Project | None = None
     """Overrides the container found by compose labels; it must still be of the same project."""
-    port: int | None = None
+    port: Port | None = None
     """Port inside the container; the published host port is looked up from it."""
-    user: str | None = None
-    database: str | None = None
+    user: Account | None = None
+    database: Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=254)] | None = None
     password: SecretRef | None = None
     secrets: dict[str, SecretRef] = Field(default_factory=dict)
     """Named secrets by reference, for example ``admin_secret`` of Hasura."""
@@ -64,7 +88,7 @@ class Service(Fact):
 class BackupPolicy(Fact):
     """Where backups are kept, and how much."""
 
-    shelf: str = "shelf"
+    shelf: Annotated[str, AfterValidator(_fit_shelf)] = "shelf"
     """Directory; a relative one is taken from the state directory."""
     keep_base: Duration = timedelta(days=7)
     wal_switch_every: Duration = timedelta(seconds=60)
@@ -73,23 +97,24 @@ class BackupPolicy(Fact):
 class Check(Fact):
     """An integrity check: SQL that yields one number, with what is expected of it."""
 
-    name: str
-    sql: str
+    name: Line
+    sql: Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=20_000)]
+    """One query; it is read through a cursor, so that nothing but a query can be it (F-K5)."""
     expect: Literal["zero", "positive"] = "zero"
-    because: str = ""
+    because: Annotated[str, StringConstraints(pattern=rf"^[^{_INVISIBLE}]*$", max_length=500)] = ""
 
 
 class Call(Fact):
     """One HTTP request of the user journey; ``{name}`` in texts is filled from captures."""
 
-    name: str
+    name: Line
     method: Literal["GET", "POST"] = "POST"
-    path: str
-    headers: dict[str, str] = Field(default_factory=dict)
+    path: HttpPath
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     body: dict[str, object] | None = None
     upload: str | None = None
     """Text sent as the file: it is the body itself, instead of JSON."""
-    expect_status: int = 200
+    expect_status: Annotated[int, Field(ge=100, le=599)] = 200
     expect_text: str | None = None
     """Text that the answer must contain."""
     capture: dict[str, str] = Field(default_factory=dict)
@@ -102,7 +127,7 @@ class UserJourney(Fact):
     """What a user does, and the address where users come in."""
 
     entrance: Name = "nginx"
-    port: int = 80
+    port: Port = 80
     secrets: dict[str, SecretRef] = Field(default_factory=dict)
     calls: tuple[Call, ...] = ()
 
@@ -112,15 +137,15 @@ class Stack(Fact):
 
     version: Literal[1] = 1
     stack: Name
-    project: str
+    project: Project
     """Value of the compose project label of its containers."""
     site: Name = "main"
     mode: Literal["real", "drill"] = "real"
     services: dict[Name, Service]
-    scenarios: dict[str, Objective] = Field(default_factory=dict)
+    scenarios: dict[Name, Objective] = Field(default_factory=dict)
     backup: BackupPolicy = BackupPolicy()
     checks: tuple[Check, ...] = ()
-    gates: dict[str, GatePolicy] = Field(default_factory=dict)
+    gates: dict[Name, GatePolicy] = Field(default_factory=dict)
     journey: UserJourney = UserJourney()
     approvers: dict[str, tuple[Approver, ...]] = Field(default_factory=dict)
     """Role to the people who hold it; an empty map accepts any name as a claim."""

@@ -17,6 +17,7 @@ LIMIT_BYTES = 256 * 1024
 """No stack needs more; a larger text is a mistake or an attack on the parser."""
 
 _DEEPEST = 20
+_MERGE = "tag:yaml.org,2002:merge"
 _Path = tuple[str | int, ...]
 
 
@@ -86,6 +87,8 @@ def _note_lines(node: yaml.Node, path: _Path, lines: dict[_Path, int], source: s
         for key, value in node.value:
             inner = (*path, str(key.value))
             line = _line(key.start_mark)
+            if key.tag == _MERGE:
+                raise _refused("the key << is not allowed", source, line, "write the keys out")
             if inner in lines:
                 raise _refused(
                     f"the key {_spelled(inner)} is there twice",
@@ -105,10 +108,11 @@ def _explained(error: ValidationError, lines: dict[_Path, int], source: str) -> 
     found = [(_line_of(detail["loc"], lines), detail) for detail in error.errors(include_url=False)]
     line, detail = min(found, key=lambda item: item[0])
     path = tuple(part for part in detail["loc"] if part != "[key]")
+    said = detail["msg"] if detail["type"] != "string_pattern_mismatch" else "this is no such name or text"
     if detail["type"] == "extra_forbidden":
         what = f"unknown key {_spelled(path)}"
     else:
-        what = f"{_spelled(path)}: {detail['msg']}"
+        what = f"{_spelled(path)}: {said}"
     if len(found) > 1:
         what += f" (and {len(found) - 1} more)"
     return _refused(what, source, line, _hint(detail, path))
