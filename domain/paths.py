@@ -44,7 +44,7 @@ def host_path(text: str, of: str) -> str:
     dull = text.isprintable() and not set(text) & set(":\\\"'`$*?;|&<>\n")
     if not path.is_absolute() or ".." in path.parts or not dull or len(text) > _LONGEST:
         raise _refused(f"{of} cannot be mounted", text)
-    if len(path.parts) < 3 or path.parts[1] in _SYSTEM:  # noqa: PLR2004 - the root, its directory, ours
+    if path == PurePosixPath("/") or path.parts[1] in _SYSTEM:
         raise _refused(f"{of} is a directory of the system", text)
     return text
 
