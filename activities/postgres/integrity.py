@@ -7,6 +7,7 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
+from activities.postgres.integrity_others import check_others
 from activities.postgres.integrity_pause import paused_replay
 from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, watched
 from activities.postgres.integrity_sql import (
@@ -118,6 +119,9 @@ class Integrity:
         checked = amcheck(self._engine, place, limit_seconds=_SCAN_SECONDS)
         read = full_read(self._engine, place, limit_seconds=_SCAN_SECONDS, unlogged=False)
         proofs = [_proof("amcheck", checked), _proof("full read", read)]
+        proofs += check_others(
+            self._engine, self._sql, order.copy_, place, _proof, limit_seconds=_SCAN_SECONDS
+        )
 
         def in_sql() -> tuple[list[Proof], int | None]:
             with self._sql.copy(order.copy_, timeout_seconds=_SCAN_SECONDS) as connection:

@@ -1,0 +1,65 @@
+"""The other databases of the server: the exchange brings them back too, so the copy of each is looked at."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import LiteralString
+
+from activities.engine import Engine
+from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read
+from activities.postgres.sql import Connection, Sql
+from domain.diagnosis import Finding
+from domain.recovery import Copy, Proof
+
+_OTHERS: LiteralString = (
+    "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+    " AND datname <> current_database() ORDER BY datname"
+)
+_TABLES: LiteralString = (
+    "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'm')"
+    " AND nspname <> 'information_schema' AND nspname !~ '^pg_'"
+)
+
+
+def other_databases(connection: Connection) -> tuple[str, ...]:
+    """Return the databases beside the one that is connected to."""
+    return tuple(str(name) for (name,) in connection.execute(_OTHERS).fetchall())
+
+
+def check_others(
+    engine: Engine,
+    sql: Sql,
+    copy: Copy,
+    place: Place,
+    proof: Callable[[str, Scan], Proof],
+    *,
+    limit_seconds: int,
+) -> list[Proof]:
+    """Return the proofs of all other databases: pg_amcheck and a full read of each.
+
+    One with tables that nothing could measure is said to be so; one without any has nothing to show.
+    """
+    with sql.copy(copy, timeout_seconds=10) as connection:
+        names = other_databases(connection)
+    proofs: list[Proof] = []
+    for name in names:
+        there = replace(place, database=name)
+        scans = {
+            f"amcheck {name}": amcheck(engine, there, limit_seconds=limit_seconds),
+            f"full read {name}": full_read(engine, there, limit_seconds=limit_seconds, unlogged=False),
+        }
+        made = [
+            proof(title, scan)
+            for title, scan in scans.items()
+            if scan.crashed or scan.finding is not Finding.NOT_MEASURED
+        ]
+        if not made and _has_tables(sql, copy, name):
+            said = "; ".join(scan.evidence for scan in scans.values())
+            made = [Proof(name=f"database {name}", passed=None, evidence=said[:300])]
+        proofs += made
+    return proofs
+
+
+def _has_tables(sql: Sql, copy: Copy, database: str) -> bool:
+    with sql.copy(copy, database=database, timeout_seconds=10) as connection:
+        row = connection.execute(_TABLES).fetchone()
+    return row is not None and bool(row[0])
