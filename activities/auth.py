@@ -1,10 +1,14 @@
 """Auth: its health endpoint is a constant, so a sign-in is the only proof."""
 
+import json
+
 import httpx
 
+from activities.answers import ask, json_in
 from domain.recovery import Proof
 
 _SECONDS = 5.0
+_JSON = {"Content-Type": "application/json"}
 
 
 def probe(name: str, url: str, email: str | None, password: str | None) -> Proof:
@@ -15,7 +19,7 @@ def probe(name: str, url: str, email: str | None, password: str | None) -> Proof
     """
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False) as client:
-            health = client.get("/healthz")
+            health = ask(client, "GET", "/healthz")
             if health.status_code != httpx.codes.OK:
                 return Proof(name=name, passed=False, evidence=f"/healthz: status {health.status_code}")
             if not email or not password:
@@ -24,7 +28,8 @@ def probe(name: str, url: str, email: str | None, password: str | None) -> Proof
                     passed=None,
                     evidence="/healthz answers; sign-in not tried: no probe account is named",
                 )
-            answer = client.post("/signin/email-password", json={"email": email, "password": password})
+            said = json.dumps({"email": email, "password": password}).encode()
+            answer = ask(client, "POST", "/signin/email-password", headers=_JSON, content=said)
     except httpx.HTTPError as error:
         return Proof(name=name, passed=False, evidence=f"no answer: {type(error).__name__}")
     signed_in = answer.status_code == httpx.codes.OK and '"accessToken"' in answer.text
@@ -38,8 +43,5 @@ def probe(name: str, url: str, email: str | None, password: str | None) -> Proof
 
 
 def _reason(answer: httpx.Response) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return "no JSON"
+    body = json_in(answer)
     return str(body.get("error", "no session")) if isinstance(body, dict) else "no session"

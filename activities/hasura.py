@@ -1,11 +1,13 @@
 """Hasura: its metadata must match the database that came back, strictly."""
 
+import json
 from typing import Any
 
 import httpx
 from temporalio import activity
 
 from activities.address import http_url
+from activities.answers import ask, json_in
 from activities.engine import Engine
 from activities.secrets import Secrets
 from domain.errors import Refused, Unavailable, VerificationFailed
@@ -15,6 +17,8 @@ from domain.stack import Kind
 
 _SECONDS = 15.0
 _NAMED = 5
+_JSON = {"Content-Type": "application/json"}
+_METADATA_BYTES = 64 * 1024 * 1024
 
 
 class Hasura:
@@ -69,9 +73,10 @@ class Hasura:
 
 def _ask(client: httpx.Client, kind: str, arguments: dict[str, object], version: int = 1) -> dict[str, Any]:
     try:
-        answer = client.post("/v1/metadata", json={"type": kind, "version": version, "args": arguments})
-        body = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
+        said = json.dumps({"type": kind, "version": version, "args": arguments}).encode()
+        answer = ask(client, "POST", "/v1/metadata", headers=_JSON, content=said, limit_bytes=_METADATA_BYTES)
+        body = json_in(answer)
+    except httpx.HTTPError as error:
         raise Unavailable(
             f"Hasura does not answer {kind}: {type(error).__name__}",
             where=str(client.base_url),
@@ -87,7 +92,7 @@ def _ask(client: httpx.Client, kind: str, arguments: dict[str, object], version:
 
 def _get(client: httpx.Client, path: str) -> int:
     try:
-        return client.get(path).status_code
+        return ask(client, "GET", path).status_code
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Hasura does not answer: {type(error).__name__}",

@@ -5,6 +5,8 @@ from pathlib import Path
 from activities.engine import Engine
 from domain.errors import Refused
 
+_LIMIT_BYTES = 64 * 1024
+
 
 class Secrets:
     """Resolves ``container:<service>:<ENV>``, ``env:<NAME>`` and ``file:<path>``."""
@@ -21,8 +23,7 @@ class Secrets:
         if kind == "env":
             found = self._environment.get(rest)
         elif kind == "file":
-            path = Path(rest)
-            found = path.read_text().strip() if path.is_file() else None
+            found = _in_file(Path(rest))
         elif kind == "container":
             service, _, name = rest.partition(":")
             found = self._from_container(project, service, name)
@@ -41,4 +42,16 @@ class Secrets:
                 key, _, value = entry.partition("=")
                 if key == name:
                     return str(value)
+        return None
+
+
+def _in_file(path: Path) -> str | None:
+    """Return the text of a file or ``None``; mounted secrets are reached by links."""
+    if not path.is_file():
+        return None  # a pipe would hold the worker for ever
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT_BYTES + 1)
+        return content.decode().strip() if len(content) <= _LIMIT_BYTES else None
+    except (OSError, ValueError):
         return None

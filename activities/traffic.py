@@ -6,11 +6,13 @@ import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from temporalio import activity
 
 from activities.address import http_url
+from activities.answers import ask, json_in
 from activities.engine import Engine
 from activities.pulse import beat
 from activities.secrets import Secrets
@@ -107,6 +109,10 @@ class _Texts:
             return [self.fill(inner) for inner in value]
         return value
 
+    def fill_path(self, path: str) -> str:
+        """Return a path with its places filled in; what a service answered stays one part of it."""
+        return _PLACE.sub(lambda place: quote(self._one(place), safe="{}"), path)
+
     def _one(self, place: re.Match[str]) -> str:
         known = self._secrets if place[1] else self._known
         if place[1] and place[2] not in known:
@@ -149,7 +155,7 @@ def _once(client: httpx.Client, call: Call, texts: _Texts) -> tuple[str | None, 
     elif call.body is not None:
         content = json.dumps(texts.fill(call.body)).encode()
         headers.setdefault("Content-Type", "application/json")
-    answer = client.request(call.method, str(texts.fill(call.path)), headers=headers, content=content)
+    answer = ask(client, call.method, texts.fill_path(call.path), headers=headers, content=content)
     status = f"status {answer.status_code}"
     if answer.status_code != call.expect_status:
         return f"{status} instead of {call.expect_status}", status
@@ -166,10 +172,7 @@ def _once(client: httpx.Client, call: Call, texts: _Texts) -> tuple[str | None, 
 
 
 def _at(answer: httpx.Response, path: str) -> str | None:
-    try:
-        value = answer.json()
-    except ValueError:
-        return None
+    value: Any = json_in(answer)
     for part in path.split("."):
         if not isinstance(value, dict) or part not in value:
             return None

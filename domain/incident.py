@@ -12,7 +12,7 @@ from domain.order import Outcome, Value
 class RecoveryRequest(Value):
     """The input of every recovery; ``{}`` starts it on the worker's default stack."""
 
-    stack: str = Field(default="", max_length=63)
+    stack: str = Field(default="", max_length=63, pattern=r"^([a-z0-9][a-z0-9_-]*)?$")
     mode: Literal["real", "drill", "plan"] = "real"
     requested_by: str = Field(default="", max_length=200)
     reason: str = Field(default="", max_length=2000)

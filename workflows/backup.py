@@ -16,14 +16,14 @@ with workflow.unsafe.imports_passed_through():
 class BackupRequest(Value):
     """Which stack to protect; ``{}`` is the worker's default one."""
 
-    stack: str = Field(default="", max_length=63)
+    stack: str = Field(default="", max_length=63, pattern=r"^([a-z0-9][a-z0-9_-]*)?$")
     reason: str = Field(default="", max_length=2000)
 
 
 class VerifyRequest(BackupRequest):
     """Which backup to verify; an empty id is the newest."""
 
-    backup_id: str = Field(default="", max_length=100)
+    backup_id: str = Field(default="", max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
 
 
 async def load(request: BackupRequest) -> Facts:

@@ -23,7 +23,7 @@ class ReleaseRequest(Value):
 class DiscardRequest(ReleaseRequest):
     """Which recovery's restored copy to remove, and of which stack."""
 
-    stack: str = Field(default="", max_length=63)
+    stack: str = Field(default="", max_length=63, pattern=r"^([a-z0-9][a-z0-9_-]*)?$")
 
 
 @workflow.defn(name="Release")

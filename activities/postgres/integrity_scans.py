@@ -36,6 +36,16 @@ class Place:
     database: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def named(self) -> str:
+        """The database as the programs take it.
+
+        They read a bare name such as ``host=elsewhere`` as an address, and would go there with the
+        password (F-K5).
+        """
+        escaped = self.database.replace("\\", "\\\\").replace("'", "\\'")
+        return f"dbname='{escaped}'"
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -87,9 +97,10 @@ def amcheck(
     It takes AccessShareLock only, and works on a standby. A database without the extension, a scan
     cut off by its limit, or one that looked at nothing is *not measured*.
     """
-    command = ["pg_amcheck", "-U", place.user, "-d", place.database, "-j2", "--progress"]
+    command = ["pg_amcheck", "-U", place.user, "-j2", "--progress"]
     command += ["--heapallindexed"] if heapallindexed else []
     command += [f"--table={table}" for table in tables]
+    command += [place.named]
     done = _run(engine, place, command, limit_seconds, "checking tables against their indexes")
     if isinstance(done, Scan):
         return done
@@ -160,7 +171,7 @@ def full_read(engine: Engine, place: Place, *, limit_seconds: int, unlogged: boo
     Only a message about damaged data is damage; a missing privilege, a lock that was not had in
     5 s, or a cancelled statement leaves it unmeasured.
     """
-    command = ["pg_dump", "-U", place.user, "-d", place.database, "-f", "/dev/null", "--verbose"]
+    command = ["pg_dump", "-U", place.user, "-d", place.named, "-f", "/dev/null", "--verbose"]
     command += ["--no-sync", "--lock-wait-timeout=5000"]
     command += [] if unlogged else ["--no-unlogged-table-data"]
     done = _run(engine, place, command, limit_seconds, "reading every row")

@@ -44,13 +44,20 @@ def guarded(connection: Connection, name: str, check: Callable[[], Proof]) -> Pr
     try:
         return check()
     except psycopg.Error as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = _words(error)
         if lost(connection):
             said = f"a backend of the copy died: {said}"
             raise CrashedError(Proof(name=name, passed=False, evidence=said)) from error
         broken = isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
         failed = broken or damage_in(said) is not None
         return Proof(name=name, passed=False if failed else None, evidence=said)
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return the first line of an error; of one about values its name alone, for it quotes rows (I10)."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    about_values = (error.sqlstate or "").startswith(("22", "23")) and damage_in(said) is None
+    return f"{type(error).__name__} ({error.sqlstate})" if about_values else said
 
 
 def count_proofs(counted: Counted) -> tuple[Proof, ...]:
@@ -99,10 +106,15 @@ def stack_checks(connection: Connection, checks: tuple[Check, ...]) -> list[Proo
 
 
 def _stack_check(connection: Connection, check: Check) -> Proof:
-    """Run one check in a read-only transaction: its SQL must yield one number."""
+    """Run one check in a read-only transaction: its SQL must yield one number.
+
+    A cursor takes one query and nothing else: no second statement, no COPY to a program (F-K5).
+    """
     with connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
-        row = connection.execute(check.sql.encode()).fetchone()
+        # Asked for in binary form, it goes by the protocol that takes a single statement.
+        connection.execute(f"DECLARE dr_check NO SCROLL CURSOR FOR {check.sql}".encode(), binary=True)
+        row = connection.execute("FETCH 1 FROM dr_check").fetchone()
     try:
         found = float(str(row[0])) if row is not None else None
     except ValueError:

@@ -138,10 +138,16 @@ class Promoting:
             ) from error
 
     def _expected_timeline(self, target: Target, timeline: int) -> int:
-        """Return the timeline after the newest one that the archive knows: the server counts so too."""
+        """Return the timeline after the newest one that the archive knows.
+
+        The server counts so too: from its own on, as long as the next history is there. A file that names
+        a far one changes nothing.
+        """
         names = (path.name for path in (Path(target.shelf) / "postgres" / "wal").glob("*/*.history"))
-        known = (int(name[:8], 16) for name in names if re.fullmatch(r"[0-9A-F]{8}\.history", name))
-        return max([timeline, *known]) + 1
+        known = {int(name[:8], 16) for name in names if re.fullmatch(r"[0-9A-F]{8}\.history", name)}
+        while timeline + 1 in known:
+            timeline += 1
+        return timeline + 1
 
     def _stop(self, container: str) -> None:
         deadline = time.monotonic() + _STOP_SECONDS
