@@ -35,8 +35,8 @@ class Probes:
             Kind.REDIS: self._redis,
             Kind.OBJECTS: self._objects,
             Kind.SEARCH: self._http("/health"),
-            Kind.FUNCTIONS: self._http("/healthz"),
-            Kind.PROXY: self._http("/health"),
+            Kind.FUNCTIONS: self._door("/healthz"),
+            Kind.PROXY: self._door("/health"),
         }
 
     def probe(self, target: Target, service: ServiceTarget) -> Proof:
@@ -78,6 +78,19 @@ class Probes:
         def ask(target: Target, service: ServiceTarget) -> Proof:
             del target
             return proxy.probe(service.name, http_url(self._engine, service), path)
+
+        return ask
+
+    def _door(self, path: str) -> _Probe:
+        """Ask a program of the stack's own: where it has no such path, its container's health counts."""
+
+        def ask(target: Target, service: ServiceTarget) -> Proof:
+            url = http_url(self._engine, service)
+            proof = proxy.probe(service.name, url, path, may_lack_it=True)
+            if proof.passed is not None:
+                return proof
+            own = self._container(target, service)
+            return own.model_copy(update={"evidence": f"{proof.evidence}; {own.evidence}"})
 
         return ask
 
