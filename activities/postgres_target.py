@@ -5,14 +5,17 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from activities.engine import ContainerState, Engine, Job
 from domain.errors import Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, container_name
 from domain.order import PostgresTarget, ServiceTarget, VolumeMount
-from domain.stack import Service
+from domain.stack import Account, Service
 
 _USUAL_PGDATA = "/var/lib/postgresql/data"
 _USUAL_PORT = 5432
+_ACCOUNT: TypeAdapter[str] = TypeAdapter(Account)
 
 
 def postgres_target(
@@ -31,7 +34,7 @@ def postgres_target(
     pgdata = _data_directory(arguments) or environment.get("PGDATA") or _USUAL_PGDATA
     mount = _mount_of(pgdata, service)
     uid, gid = _Owner(engine, recovery_id, container, mount, pgdata).find()
-    user = facts.user or environment.get("POSTGRES_USER") or "postgres"
+    user = facts.user or _account(environment.get("POSTGRES_USER")) or "postgres"
     password = facts.password
     if password is None and environment.get("POSTGRES_PASSWORD"):
         password = f"container:{service.name}:POSTGRES_PASSWORD"
@@ -62,6 +65,24 @@ def _environment(raw: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def _account(name: str | None) -> str | None:
+    """Return the name that a container's environment gives; one that no account should have is refused.
+
+    It stands in arguments and in lines of ``pg_hba.conf``, where a quote or a new line would say more.
+    """
+    if name:
+        try:
+            return _ACCOUNT.validate_python(name)
+        except ValidationError:
+            raise Refused(
+                "the server's container names no usable account",
+                where="POSTGRES_USER",
+                hint="name the account as user in the stack file",
+                code="account-unusable",
+            ) from None
+    return None
+
+
 def _arguments(raw: Mapping[str, Any]) -> tuple[str, ...]:
     command = tuple(raw["Config"].get("Cmd") or ())
     # The images' default command starts with the program, which the entrypoint takes off again.
@@ -78,10 +99,12 @@ def _data_directory(arguments: tuple[str, ...]) -> str | None:
 
 
 def _mount_of(pgdata: str, service: ServiceTarget) -> VolumeMount:
+    # With a .. in it the path only begins like one inside the volume.
+    inside = posixpath.normpath(pgdata) == pgdata.rstrip("/") and posixpath.isabs(pgdata)
     holding = [
         mount
         for mount in service.volumes
-        if pgdata == mount.path or pgdata.startswith(mount.path.rstrip("/") + "/")
+        if inside and (pgdata == mount.path or pgdata.startswith(mount.path.rstrip("/") + "/"))
     ]
     if not holding:
         raise Refused(

@@ -11,6 +11,7 @@ from activities.engine import ContainerState, Engine, Job
 from activities.postgres.fence import Fencing
 from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, settings_of, shell
+from activities.postgres.shelf import archive_of
 from activities.postgres.sql import Sql
 from activities.postgres.standby import Standby
 from activities.postgres.switch import switched, wait_archived
@@ -194,7 +195,7 @@ class Following:
             binds={
                 order.volume: f"{server.mount_path}:rw",
                 server.volume: f"{SALVAGE}:ro",
-                f"{order.target.shelf}/postgres/wal": "/archive:ro",
+                archive_of(order.target): "/archive:ro",
                 copy.socket_dir: f"{SOCKET}:rw",
             },
             labels=labels(order, "copy"),

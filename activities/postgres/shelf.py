@@ -14,6 +14,7 @@ from activities.catalogue import BASE
 from activities.postgres.sql import Sql
 from domain.errors import Refused, Unavailable
 from domain.order import Target
+from domain.paths import host_path
 from domain.wal import Archive, History, history_of, is_segment, parse_history
 
 MOUNT = "/shelf"
@@ -61,6 +62,18 @@ def own(directory: Path, target: Target) -> None:
         if error.errno != errno.ELOOP:
             raise
         raise Refused(str(error.strerror), where=str(directory), code="shelf-unusable") from None
+
+
+def archive_of(target: Target) -> str:
+    """Return the host path of the archive; ``Refused`` when a link stands in the place of a directory."""
+    path = Path(host_path(target.shelf, "the shelf")) / WAL
+    try:
+        with plain_files.directory(path):
+            return str(path)
+    except OSError as error:
+        raise Refused(
+            f"the archive cannot be mounted: {error.strerror}", where=str(path), code="shelf-unusable"
+        ) from None
 
 
 def connection_environment(sql: Sql, target: Target) -> dict[str, str]:

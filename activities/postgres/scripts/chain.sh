@@ -26,7 +26,7 @@ genuine() {
 }
 archived() {
     for directory in /archive/*/; do
-        [ -e "$directory$1" ] && { found=$directory$1; return 0; }
+        [ -f "$directory$1" ] && [ ! -L "$directory$1" ] && { found=$directory$1; return 0; }
     done
     return 1
 }
