@@ -84,16 +84,16 @@ class Faults:
                 raise Refused("there is no such table to damage", where=order.table, code="table-unknown")
             oid, schema, table, path, blocks, size = row
             name = f"{schema}.{table}"
-            said = _read_heap(connection, str(schema), str(table))
+            said = read_heap(connection, str(schema), str(table))
             first = max(0, (int(str(blocks)) - order.pages) // 2)
             pages = min(order.pages, int(str(blocks)))
             for _ in range(3):
                 if said is not None:
                     break
                 beat(f"damaging {name}")
-                _drop_from_cache(connection, {"oid": oid, "begin": first, "count": pages})
+                drop_from_cache(connection, {"oid": oid, "begin": first, "count": pages})
                 self._overwrite(order, f"{path}", first=first, pages=pages, block_bytes=int(str(size)))
-                said = _read_heap(connection, str(schema), str(table))
+                said = read_heap(connection, str(schema), str(table))
             connection.execute("SELECT 1")
         if said is None:
             raise VerificationFailed(f"{name} still reads well", where=str(path), code="damage-did-not-take")
@@ -206,9 +206,13 @@ class Faults:
         return re.sub(r"^.*?\b(?=(FATAL|PANIC):)", "", said)
 
 
-def _read_heap(connection: Connection, schema: str, table: str) -> str | None:
-    """Read every page of a table; return PostgreSQL's own word for the damage, or ``None``."""
-    query = sql.SQL("SELECT count(t) FROM {} t").format(sql.Identifier(schema, table))
+def read_heap(connection: Connection, schema: str, table: str, *, values: bool = False) -> str | None:
+    """Read every page of a table; return PostgreSQL's own word for the damage, or ``None``.
+
+    With ``values`` the long values in its TOAST table are read too.
+    """
+    what = sql.SQL("length(t::text)" if values else "t")
+    query = sql.SQL("SELECT count({}) FROM {} t").format(what, sql.Identifier(schema, table))
     try:
         with connection.transaction():
             connection.execute(
@@ -216,12 +220,16 @@ def _read_heap(connection: Connection, schema: str, table: str) -> str | None:
                 " SET LOCAL enable_bitmapscan=off; SET LOCAL max_parallel_workers_per_gather=0"
             )
             connection.execute(query)
-    except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
-        return str(error).strip().splitlines()[0]
+    except psycopg.Error as error:
+        said = str(error).strip().splitlines()[0]
+        damaged = isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
+        if not damaged and damage_in(said) is None:
+            raise
+        return said
     return None
 
 
-def _drop_from_cache(connection: Connection, span: dict[str, object]) -> None:
+def drop_from_cache(connection: Connection, span: dict[str, object]) -> None:
     """Write everything out, then make the server forget the pages, so that it reads them again.
 
     A clean cached page would hide the damage, a dirty one would heal it. The extensions are made

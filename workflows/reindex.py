@@ -84,7 +84,7 @@ class Reindex(WayBack):
                 self.rebuilding = False
                 return again
             await self.park("verify_reindexed", judged.sentence, code="verification-failed")
-            found = again if again.indexes else found
+            found = _both(found, again)
 
     async def assess(self, target: Target) -> Assessment:
         """Look at the server; park while it cannot be told what ails it."""
@@ -153,3 +153,10 @@ class Reindex(WayBack):
         """Say why nothing is kept aside."""
         report = super().draft(ending)
         return report.model_copy(update={"kept_aside_reason": KEPT_NOTHING}) if self.rebuilding else report
+
+
+def _both(found: Assessment, again: Assessment) -> Assessment:
+    """Return the first assessment with the indexes of both."""
+    indexes = tuple(dict.fromkeys((*found.indexes, *again.indexes)))
+    names = tuple(dict.fromkeys(index.name for index in indexes))
+    return found.model_copy(update={"indexes": indexes, "damaged_indexes": names})
