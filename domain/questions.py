@@ -34,7 +34,8 @@ class Pad:
         answer = self.answer(question.id)
         if answer is None:
             self.open.append(question)
-            self.remark(place, f"ASK: {question.asks} Until then: {question.until_then}. [{question.id}]")
+            self.remark(place, f"ASK: {question.asks} [{question.id}]")
+            self.remark(place, f"Until then: {question.until_then}.")
         elif question.choices and answer not in question.choices:
             raise wrong(question.id, answer, f"one of {', '.join(question.choices)}")
         return answer
