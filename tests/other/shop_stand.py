@@ -3,10 +3,13 @@
 import hashlib
 import io
 import os
+import pty
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from infra import daemons
 from infra.images.build import Images
 from infra.lab.compose import PASSED, compose_command
 from infra.temporal import server
-from tests.e2e.stand import ROOT, Stand, temporal_port
+from tests.e2e.stand import PATIENCE_SECONDS, ROOT, Said, Stand, temporal_port
 from tests.e2e.witness import Events
 
 HERE = Path(__file__).parent
@@ -91,6 +94,26 @@ class ShopStand(Stand):
             container.remove(force=True, v=True)
         for volume in self.client.volumes.list(filters={"label": label}):
             volume.remove(force=True)
+
+    def at_a_terminal(self, *words: str, lines: Iterable[str]) -> Said:
+        """Run ``dr`` as a person does who types these lines."""
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, "".join(f"{line}\n" for line in lines).encode())
+            done = subprocess.run(
+                [sys.executable, "-c", "from starter.cli import main; main()", *words],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
+        finally:
+            os.close(theirs)
+            os.close(ours)
+        return Said(done.returncode, done.stdout, done.stderr)
 
     # -- its projects -----------------------------------------------------------------------------
 

@@ -124,6 +124,23 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(drafted: Drafted) -> No
     assert drafted.again.error["code"] == "file-exists"
 
 
+def test_at_a_terminal_each_question_is_asked_until_it_is_answered_or_passed_over(
+    shop: ShopStand, drafted: Drafted
+) -> None:
+    path = shop.state / "asked.yaml"
+    typed = ("functions", "soon", "10m, 1m", "", "POST /orders")
+    said = shop.at_a_terminal("init", "--project", shop.project, "--out", str(path), lines=typed)
+    assert said.code == 0, said
+    assert "objective=soon: wanted is two durations" in " ".join(said.progress.split())
+    stack = parse_stack(path.read_text(), "asked")[0]
+    assert stack.services["web"].kind is Kind.FUNCTIONS
+    assert stack.scenarios["database_corruption"].rto.total_seconds() == 600
+    assert [call.path for call in stack.journey.calls] == ["/orders"]
+    # Passed over: the file says so, and the safe side holds.
+    assert stack.gates["swap"].self_approval == "refused"
+    assert [line for line in path.read_text().splitlines() if line.endswith("[self_approval]")]
+
+
 def test_an_unknown_project_is_refused_with_those_that_are_there(shop: ShopStand, drafted: Drafted) -> None:
     said = shop.dr("init", "--project", shop.project[:-1], "--stack", "nobody")
     assert said.code == 5, said
