@@ -9,6 +9,7 @@ from docker.errors import APIError, NotFound
 
 from activities.engine_errors import CONFLICT, changing, speaking
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
+from activities.scrub import secrets_in, without
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
@@ -176,7 +177,10 @@ class Engine:
     def logs(
         self, name: str, *, tail: int | str = 50, since: int | None = None, timestamps: bool = False
     ) -> str:
-        """Return the last lines of both streams; ``since`` is a Unix time in seconds."""
+        """Return the last lines of both streams, without the secrets of the container's environment.
+
+        ``since`` is a Unix time in seconds.
+        """
         with speaking(operand(name)):
             try:
                 raw: bytes = self._client.api.logs(
@@ -184,7 +188,9 @@ class Engine:
                 )
             except NotFound:
                 raise Unavailable("the container is gone", where=name, code="job-gone") from None
-        return raw.decode(errors="replace")
+        found = self.look(name)
+        known = () if found is None else found.raw["Config"].get("Env") or ()
+        return without(raw.decode(errors="replace"), secrets_in(known))
 
     def run(
         self,

@@ -3,6 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
+from domain.inert import Quoted
 from domain.order import Outcome, Value
 
 
@@ -50,7 +51,7 @@ class Witness(Value):
 
     name: str
     finding: Finding
-    evidence: str
+    evidence: Quoted
     look: Look = Look.OTHER
     trouble: Trouble = Trouble.NONE
 
@@ -88,7 +89,7 @@ class Assessment(Outcome):
     """The diagnosis of a PostgreSQL server."""
 
     verdict: Verdict
-    because: str
+    because: Quoted
     """The sentence that decided."""
     fitting_scenario: str = ""
     """For ``other_trouble``: the scenario that fits."""

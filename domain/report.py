@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from domain.inert import Quoted
 from domain.ledger import Loss, Store
 from domain.order import Order, Outcome, Value
 from domain.recovery import Proof
@@ -45,7 +46,7 @@ class StepLine(Value):
     """Time worked on it; the waiting between a failure and a person's retry is not in it."""
     outcome: str
     """``done``, ``skipped``, ``failed``, ``cancelled``, ``running``."""
-    sentence: str = ""
+    sentence: Quoted = ""
     spans: tuple[Span, ...] = ()
     """More than one when a person had it done again."""
 
@@ -57,7 +58,7 @@ class Interruption(Value):
     """``worker_killed``, ``worker_changed``, ``worker_silent``, ``attempt_retried``, ``runbook_failed``,
     ``server_restarted``."""
     at: datetime
-    sentence: str
+    sentence: Quoted
 
 
 class KeptAside(Value):
@@ -73,10 +74,10 @@ class DecisionLine(Value):
 
     at: datetime
     verb: str
-    gate: str = ""
-    by: str = ""
+    gate: Quoted = ""
+    by: Quoted = ""
     counted: bool
-    because: str
+    because: Quoted
     signed: bool = False
     """True when a good signature proves ``by``; otherwise it is a claim."""
     self_approved: bool = False
@@ -94,7 +95,7 @@ class Note(Value):
     """One line of the timeline that is not a step."""
 
     at: datetime
-    sentence: str
+    sentence: Quoted
 
 
 class Report(Value):
@@ -107,7 +108,7 @@ class Report(Value):
     scenario: str
     mode: Mode
     outcome: ReportOutcome
-    rule: str
+    rule: Quoted
     """The sentence that decided the outcome."""
     rto_seconds: float | None = None
     rto_objective_seconds: float | None = None
