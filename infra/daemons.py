@@ -38,6 +38,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD = 0
 _START_FIELD = 19
 
+# To compile its modules anew takes a killed worker longer than everything else until it is back.
+_QUICK = {"PYTHONDONTWRITEBYTECODE": ""}
+
 # A Popen that is forgotten warns about a running child; these are meant to go on running.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -139,7 +142,7 @@ def _spawn(daemon: Daemon) -> Recorded:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=daemon.cwd,
-                env={**os.environ, **daemon.env},
+                env={**os.environ, **_QUICK, **daemon.env},
                 start_new_session=True,
             )
         except FileNotFoundError as error:
