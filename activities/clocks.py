@@ -1,7 +1,7 @@
 """Measures how far the clocks stand apart that a recovery reads: this worker's and those of the others."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
@@ -59,6 +59,11 @@ class Clocks:
         if row is None or not isinstance(row[0], datetime):
             raise Unavailable("it told no time", code="postgres-unavailable")
         return row[0]
+
+
+def ahead_of_temporal(known: tuple[Skew, ...]) -> timedelta:
+    """Return what to add to an instant of workflow time to have it on this host's clock."""
+    return timedelta(seconds=-sum(skew.seconds or 0.0 for skew in known if skew.apart))
 
 
 def told(skews: tuple[Skew, ...]) -> str:

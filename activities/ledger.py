@@ -7,6 +7,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities.clocks import ahead_of_temporal, of_temporal
 from activities.engine import Engine
 from activities.ledger_deadlines import speaking
 from activities.ledger_journal import LedgerFiles, drop_flag, put_flag
@@ -60,6 +61,9 @@ class Ledger:
 
         A store that does not answer is not measured, and says why; it never reads as no loss.
         """
+        if order.socket_dir and order.until is not None:
+            # At the gate the limit is workflow time, and the journal's instants are this host's.
+            order = order.model_copy(update={"until": order.until + ahead_of_temporal(of_temporal())})
         checks: dict[Store, StoreCheck] = {}
         unmeasured: dict[str, str] = {}
         for store, sought in stores_of_target(order.target).items():
@@ -86,8 +90,12 @@ class Ledger:
 
     @activity.defn(no_thread_cancel_exception=True)
     def measure_downtime(self, order: DowntimeOrder) -> Downtime:
-        """Return the longest time in the window without an acknowledged user action."""
-        window = (order.declared_at, order.verified_at)
+        """Return the longest time in the window without an acknowledged user action.
+
+        The window is workflow time; the journal is in the time of this host, which may stand apart.
+        """
+        shift = ahead_of_temporal(of_temporal())
+        window = (order.declared_at + shift, order.verified_at + shift)
         tried: list[datetime] = []
         acknowledged: list[datetime] = []
         for at, ok in _probes(LedgerFiles(self._state, order.stack).probe):
@@ -102,7 +110,7 @@ class Ledger:
         seconds = (until - since).total_seconds()
         sentence = (
             f"The longest time without an acknowledged user action was {spoken(seconds)}, "
-            f"from {since:%H:%M:%S} to {until:%H:%M:%S} UTC; "
+            f"from {since - shift:%H:%M:%S} to {until - shift:%H:%M:%S} UTC; "
             f"{len(acknowledged)} of {len(tried)} actions were acknowledged"
         )
         return Downtime(
@@ -110,8 +118,8 @@ class Ledger:
             seconds=seconds,
             actions=len(acknowledged),
             failed=len(tried) - len(acknowledged),
-            longest_from=since,
-            longest_until=until,
+            longest_from=since - shift,
+            longest_until=until - shift,
             unwatched_seconds=(silence[1] - silence[0]).total_seconds(),
         )
 

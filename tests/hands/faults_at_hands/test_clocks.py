@@ -1,5 +1,6 @@
 """F-B10: clocks that stand an hour apart, or are moved while a run is open."""
 
+import dataclasses
 import io
 import json
 import os
@@ -7,18 +8,24 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import docker
 import pytest
 from pydantic import ValidationError
+from temporalio.testing import ActivityEnvironment
 
 from activities.clocks import Clocks, Skew, judge, told
 from activities.engine import Engine
 from activities.host import Host
+from activities.ledger import Ledger
+from activities.ledger_journal import LedgerFiles
 from activities.postgres.sql import Sql
+from activities.secrets import Secrets
 from domain.backups import ChooseOrder
+from domain.ledger import DowntimeOrder
 from domain.order import TargetOrder
 from tests.faults.record import Seen
 from tests.hands.postgres.conftest import Server, running_server
@@ -154,3 +161,36 @@ def test_an_instant_without_a_zone_is_refused_where_a_backup_is_chosen_by_time(
     with pytest.raises(ValidationError, match="timezone") as refused:
         ChooseOrder.model_validate({"before": moment, "target": {}})
     seen(str(refused.value).splitlines()[2].strip())
+
+
+@pytest.mark.unit
+@pytest.mark.fault("B10")
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_the_downtime_is_that_of_the_run_though_temporal_and_the_host_are_an_hour_apart(
+    tmp_path: Path, hours: int, seen: Seen
+) -> None:
+    """F-B10: durations are of workflow time: the journal of the host is read at the instants of the run."""
+    skew = timedelta(hours=hours)
+    declared = datetime.now(UTC) - timedelta(seconds=60)  # as Temporal's server says
+    journal = LedgerFiles(tmp_path, "lab").probe
+    journal.parent.mkdir(parents=True)
+    # On the host's clock: users were served once a second, but for the seconds 20 to 29 of the run.
+    host = [declared - skew + timedelta(seconds=number) for number in range(-30, 90)]
+    lines = [
+        {"at": at.isoformat(), "seconds": 0.0, "ok": not 20 <= number < 30}
+        for number, at in zip(range(-30, 90), host, strict=True)
+    ]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    order = DowntimeOrder(stack="lab", declared_at=declared, verified_at=declared + timedelta(seconds=60))
+    running = ActivityEnvironment()
+    running.info = dataclasses.replace(running.info, started_time=datetime.now(UTC) + skew)
+    engine = cast("Engine", None)
+    ledger = Ledger(engine, Secrets(engine), Sql(Secrets(engine)), tmp_path)
+    found = running.run(ledger.measure_downtime, order)
+    seen(f"Temporal is {hours} h ahead of the host: {found.sentence}")
+    assert found.seconds == pytest.approx(11, abs=0.5)
+    assert found.longest_from is not None
+    assert abs(found.longest_from - (declared + timedelta(seconds=19))) < timedelta(seconds=1)
+    # The same without knowing of the skew finds no action at all in the window.
+    blind = ledger.measure_downtime(order).seconds
+    assert blind == pytest.approx(11, abs=0.5) if hours == 0 else blind is None
