@@ -8,16 +8,13 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import docker
 import httpx
 import psycopg
 
-from activities.engine import Engine
 from domain import names
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from infra import daemons
@@ -25,7 +22,6 @@ from infra.images.build import Images
 from infra.lab.compose import PASSED, compose_command
 from infra.temporal import server
 from tests.e2e.stand import PATIENCE_SECONDS, ROOT, Said, Stand, temporal_port
-from tests.e2e.witness import Events
 
 HERE = Path(__file__).parent
 UID = 70
@@ -43,18 +39,12 @@ class ShopStand(Stand):
 
     def __init__(self) -> None:
         """Choose names, ports and folders; nothing is started."""
+        super().__init__()
         mark = secrets.token_hex(3)
-        self.name = f"shop-{mark}"
         self.project = f"shop{mark}"
         self.neighbour = f"{self.project}-old"
-        self.state = Path(tempfile.mkdtemp(prefix="dr-shop-", dir="/tmp"))
         self.folder = self.state / "projects"
-        self.client = docker.from_env(timeout=600)
-        self.engine = Engine(self.client)
-        self.temporal = server.TemporalSettings(state=self.state, port=temporal_port())
         self.stack_file = self.state / "stacks" / f"{self.name}.yaml"
-        self.dirty = False
-        self.events = Events(self.client, f"{names.LABEL_STACK}={self.name}")
         # Canaries: they are searched for in everything that comes out.
         self.password = f"db-canary-{secrets.token_hex(12)}"
         self.cache_password = f"cache-canary-{secrets.token_hex(12)}"
