@@ -27,7 +27,8 @@ def diagnose(
 
     Nothing is corrupt without a witness that saw it, nor sound without a check that read the stack's own
     database, which is looked at first; both need two independent looks. What only the log or the checksum
-    counter says is overruled when every heap page was read well.
+    counter says is overruled when every heap page was read well, and of a server that answers each needs the
+    other.
     """
     if len({w.look for w in witnesses if w.finding is not Finding.NOT_MEASURED}) < _MIN_LOOKS:
         return _unmeasured(witnesses, running=running, others_run=others_run)
@@ -53,12 +54,21 @@ def _damage(witnesses: Sequence[Witness], *, answers: bool) -> Meaning | None:
         return Meaning(Verdict.CORRUPT, direct.evidence)
     read = _heap_was_read(witnesses)
     hinted = _first(witnesses, Finding.DAMAGED, _INDIRECT)
-    if hinted is not None and not read:
+    if hinted is not None and not read and _confirmed(witnesses, answers=answers):
         return Meaning(Verdict.CORRUPT, hinted.evidence)
     index = _first(witnesses, Finding.INDEX_DAMAGED, _DIRECT)
     if index is not None and read and _nothing_is_gone(witnesses):
         return Meaning(Verdict.INDEX_ONLY, index.evidence)
     return None
+
+
+def _confirmed(witnesses: Sequence[Witness], *, answers: bool) -> bool:
+    """Tell whether hints are more than one: whoever may speak SQL can write a line into the log (F-H1).
+
+    A server that is down confirms the words that it ended with.
+    """
+    hints = {w.look for w in witnesses if w.finding is Finding.DAMAGED and w.look in _INDIRECT}
+    return not answers or len(hints) >= _MIN_LOOKS
 
 
 def _doubt(witnesses: Sequence[Witness]) -> Meaning | None:

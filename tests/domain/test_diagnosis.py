@@ -202,3 +202,45 @@ def test_another_database_that_reads_well_says_nothing_of_one_that_could_not_be_
     other = [saw(look, Finding.SOUND) for look in (Look.AMCHECK, Look.FULL_READ)]
     assert diagnose([RUNS, SANE, *locked, *other], running=True, answers=True).verdict is Verdict.UNKNOWN
     assert diagnose([RUNS, SANE, *other, *locked], running=True, answers=True).verdict is Verdict.SOUND
+
+
+BROKEN = {
+    "cannot look": lambda look: saw(look, Finding.NOT_MEASURED),
+    "is slow and finds trouble of its own": lambda look: saw(look, Finding.NOT_MEASURED, Trouble.STARTING),
+    "says so where nothing rests on it": lambda _: saw(Look.OTHER, Finding.DAMAGED),
+}
+
+
+@pytest.mark.fault("H1")
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize(
+    "look",
+    [Look.CONTAINER, Look.CONTROL, Look.LOG, Look.CHECKSUMS, Look.AMCHECK, Look.FULL_READ, Look.COUNTS],
+)
+def test_one_broken_witness_of_a_healthy_server_is_not_corruption(look: Look, how: str, seen: Seen) -> None:
+    """F-H1: healthy service misdiagnosed: one witness is broken, whichever it is and however."""
+    healthy = [RUNS, SANE, *(saw(one, Finding.SOUND) for one in (
+        Look.LOG, Look.CHECKSUMS, Look.AMCHECK, Look.FULL_READ, Look.COUNTS))]  # fmt: skip
+    assert diagnose(healthy, running=True, answers=True).verdict is Verdict.SOUND
+    witnesses = [BROKEN[how](look) if one.look is look else one for one in healthy]
+    meaning = diagnose(witnesses, running=True, answers=True)
+    seen(f"{look} {how}: {meaning.verdict}, {meaning.because}")
+    assert meaning.verdict is Verdict.SOUND
+    assert meaning.because in {one.evidence for one in healthy}
+
+
+@pytest.mark.fault("H1")
+@pytest.mark.parametrize("look", [Look.LOG, Look.CHECKSUMS])
+@pytest.mark.parametrize("direct", [Finding.SOUND, Finding.NOT_MEASURED])
+def test_a_line_in_the_log_alone_is_not_corruption_of_a_server_that_answers(
+    look: Look, direct: Finding, seen: Seen
+) -> None:
+    """F-H1: one witness cries corruption, and no other one saw any: left to a person, with the evidence."""
+    witnesses = [RUNS, SANE, saw(look, Finding.DAMAGED), saw(Look.FULL_READ, direct)]
+    meaning = diagnose(witnesses, running=True, answers=True)
+    seen(f"{meaning.verdict}: {meaning.because}")
+    assert meaning.verdict is Verdict.UNKNOWN
+    assert "no other check confirms" in meaning.because
+    both = [*witnesses, saw(Look.LOG, Finding.DAMAGED), saw(Look.CHECKSUMS, Finding.DAMAGED)]
+    assert diagnose(both, running=True, answers=True).verdict is Verdict.CORRUPT
+    assert diagnose(witnesses, running=False, answers=False).verdict is Verdict.CORRUPT
