@@ -166,9 +166,11 @@ class FileFaults(Faults):
             beat(f"reading {schema}.{table}")
             try:
                 with self._sql.live(order.target, timeout_seconds=120) as connection:
-                    if order.hollow and _is_empty(connection, path):
+                    if order.hollow and _size(connection, path) == 0:
                         return f"{path} is empty, and nothing complains"
                     said = read_heap(connection, schema, table, values=order.part == "toast")
+                    if said is None and _size(connection, path) is None:
+                        return f"{path} is not in its directory, and what is cached still reads"
             except (Unavailable, psycopg.OperationalError):
                 time.sleep(0.3)
                 continue
@@ -221,8 +223,10 @@ def denied(page: bytes) -> bytes | None:
     return bytes(changed) if changed != page else None
 
 
-def _is_empty(connection: Connection, path: str) -> bool:
-    return connection.execute("SELECT (pg_stat_file(%s)).size::int8", [path]).fetchone() == (0,)
+def _size(connection: Connection, path: str) -> int | None:
+    """Return how long a file of PGDATA is, in bytes; ``None`` when it is not there."""
+    row = connection.execute("SELECT (pg_stat_file(%s, true)).size::int8", [path]).fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))
 
 
 def _refuse_checksums(connection: Connection, index: Index) -> None:
