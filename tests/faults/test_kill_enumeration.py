@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.harness.enumeration import boundaries, each_kind, one_in_each_step, spread
+from tests.faults.harness.enumeration import boundaries, each_kind, few_in_each_step, spread
 from tests.faults.harness.plan import Effect, Plan, Side
 from tests.faults.harness.stand import Ended, FaultStand, assert_undisturbed
 from tests.faults.record import Seen
@@ -66,7 +66,7 @@ def test_every_effect_of_a_recovery_may_fail_once(
 ) -> None:
     """F-A1, F-A2: every effect fails before it happened, and after it happened without being acknowledged."""
     struck = 0
-    for plans in one_in_each_step(undisturbed, side, "raise"):
+    for plans in few_in_each_step(undisturbed, side, "raise", 3):
         recovered(stand, seen, *plans)
         struck += len(plans)
     assert struck == len(undisturbed)
@@ -91,7 +91,7 @@ def test_a_worker_killed_at_every_effect_changes_nothing(
     stand: FaultStand, undisturbed: list[Effect], seen: Seen, side: Side
 ) -> None:
     """F-A1, F-A2: worker killed with SIGKILL at every effect, one in each step of a run."""
-    for plans in one_in_each_step(undisturbed, side, "kill"):
+    for plans in few_in_each_step(undisturbed, side, "kill", 1):
         recovered(stand, seen, *plans)
 
 

@@ -79,7 +79,10 @@ class Numbering:
         return answer
 
     def _number(self, client: str, label: str) -> Effect:
-        step, label = activity.info().activity_id, masked(label)
+        info = activity.info()
+        # A hand without a step of its own has a number for its id, which other faults shift.
+        step = info.activity_type if info.activity_id.isdigit() else info.activity_id
+        label = masked(label)
         with self._lock:
             known = self._folder.effects()
             same = Counter((e.step, e.client, e.label) for e in known)[step, client, label]

@@ -1,5 +1,6 @@
 """Which faults make up an enumeration: every effect of an undisturbed run, on both sides."""
 
+import math
 from collections import defaultdict
 
 from tests.faults.harness.plan import Act, Effect, Plan, Side, Victim
@@ -8,19 +9,19 @@ BOUNDARY = "step"
 """The client of the beginnings and ends of hands."""
 
 
-def one_in_each_step(effects: list[Effect], side: Side, act: Act) -> list[list[Plan]]:
-    """Return runs that together strike at every effect: the n-th run at the n-th effect of each step.
+def few_in_each_step(effects: list[Effect], side: Side, act: Act, at_most: int) -> list[list[Plan]]:
+    """Return runs that together strike at every effect, at most so often in one step of one run.
 
-    A step is disturbed once in a run, so that its second attempt ends it; another step's fault comes
-    later in the same run.
+    The strikes in a step lie apart and in order: each attempt gets further than the one before, and the
+    last one ends the step. The next step's faults come later in the same run.
     """
     by_step: dict[str, list[Effect]] = defaultdict(list)
     for effect in effects:
         by_step[effect.step].append(effect)
-    longest = max(len(found) for found in by_step.values())
+    runs = math.ceil(max(len(found) for found in by_step.values()) / at_most)
     return [
-        [Plan.at(found[turn], side, act) for found in by_step.values() if turn < len(found)]
-        for turn in range(longest)
+        [Plan.at(effect, side, act) for found in by_step.values() for effect in found[turn::runs]]
+        for turn in range(runs)
     ]
 
 

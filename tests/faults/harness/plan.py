@@ -22,6 +22,7 @@ _MASKS = (
     (re.compile(r"\b[0-9A-F]{24}\b"), "<segment>"),
     (re.compile(r"dr_recv_\w+"), "dr_recv_<id>"),
     (re.compile(r"\b\d{5,}\b"), "<number>"),
+    (re.compile(r"\.\d+\.tmp\b"), ".<pid>.tmp"),
 )
 
 
@@ -45,8 +46,13 @@ class Effect:
 
     @property
     def kind(self) -> str:
-        """The step and the sort of change, whatever it is applied to."""
-        return f"{self.client} {self.label.split(' ', 1)[0]}"
+        """The sort of change, whatever it is applied to and in whichever step."""
+        words = self.label.split(" ")
+        if self.client == "docker" and words[0] == "POST":
+            return f"docker {words[1].rsplit('/', 1)[-1]}"
+        if self.client == "sql" and words[0].upper() == "SELECT":
+            return f"sql {words[1].split('(')[0]}"
+        return f"{self.client} {words[0]}"
 
     def __str__(self) -> str:
         """Name the effect as a person would look for it."""
