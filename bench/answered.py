@@ -145,3 +145,30 @@ def step_seconds(events: list[HistoryEvent]) -> list[float]:
                 taken.append(seconds_of(event) - last)
             last = seconds_of(event)
     return taken
+
+
+def phases(events: list[HistoryEvent]) -> dict[str, list[float]]:
+    """Return what the time of a step is made of: until it is taken, until its answer, until the next one."""
+    parts: dict[str, list[float]] = {
+        "until a worker takes it": [],
+        "until it answers": [],
+        "until the next": [],
+    }
+    begun: dict[int, float] = {}
+    last: float | None = None
+    for event in events:
+        at = seconds_of(event)
+        if event.event_type == SCHEDULED:
+            begun[event.event_id] = at
+            parts["until the next"] += [at - last] if last is not None else []
+        elif event.event_type == STARTED:
+            scheduled = event.activity_task_started_event_attributes.scheduled_event_id
+            parts["until a worker takes it"].append(at - begun[scheduled])
+            begun[event.event_id] = at
+        elif event.event_type == COMPLETED:
+            started = event.activity_task_completed_event_attributes.started_event_id
+            parts["until it answers"].append(at - begun[started])
+            last = at
+        elif event.event_type == SIGNALED:
+            last = None
+    return parts

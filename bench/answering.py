@@ -20,16 +20,13 @@ from temporalio.client import Client
 
 import worker.__main__ as program
 from activities.engine import Engine, Job
-from activities.history import Histories
-from activities.people import People
 from activities.pulse import beat
-from activities.reports import Reports
 from bench.bare_loop import ACTIVITY, BareLoop
 from domain import names
 from domain.order import Order, Outcome, Value
 from tests.runbooks.conftest import Hands
+from worker import wiring
 from worker.settings import Settings
-from worker.wiring import WORKFLOWS, docker_client
 
 _EVERY_SECONDS = 0.005
 _JOB_SECONDS = 600
@@ -99,20 +96,15 @@ class Answering:
 
     def __init__(self, settings: Settings, client: Client, engine: Engine | None = None) -> None:
         """Build what the worker's program asks for."""
-        self._state = settings.state
-        self._client = client
+        # Built as always, so that a start of the process takes as long as always.
+        self._real = wiring.Hands(settings, client, engine)
         self._answers = Hands(settings.state, client).answers
         self._slate = Slate(settings.state)
         self._engine = engine
 
     def control(self) -> list[Callable[..., Any]]:
         """Return the real hands of the control queue."""
-
-        async def temporal() -> Client:
-            return self._client
-
-        reports = Reports(self._state, Histories(temporal), "http://127.0.0.1/namespaces/default")
-        return [reports.ensure_report_written, People(self._state).ensure_told]
+        return self._real.control()
 
     def host(self) -> list[Callable[..., Any]]:
         """Return the hands that answer."""
@@ -146,7 +138,7 @@ class Answering:
 
     def _watch(self, plan: Plan, recovery_id: str) -> None:
         """Follow a container until this is the second process that does so."""
-        engine = self._engine = self._engine or Engine(docker_client())
+        engine = self._engine = self._engine or Engine(wiring.docker_client())
         job = Job(
             name=f"dr-{recovery_id}-watched",
             image_id=plan.image,
@@ -170,7 +162,7 @@ def main() -> int:
     """Run the worker's program."""
     with (
         mock.patch.object(program, "Hands", Answering),
-        mock.patch.object(program, "WORKFLOWS", [*WORKFLOWS, BareLoop]),
+        mock.patch.object(program, "WORKFLOWS", [*wiring.WORKFLOWS, BareLoop]),
     ):
         return program.main()
 

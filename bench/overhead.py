@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from unittest import mock
 
 import docker
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from bench.answered import COMPLETED, SCHEDULED, STARTED, TIMER, Run, Site, seconds_of, step_seconds
+from bench.answered import COMPLETED, SCHEDULED, STARTED, TIMER, Run, Site, phases, seconds_of, step_seconds
 from bench.answering import Plan
 from bench.figures import Findings, Table, deliver, met, options, spread
 from bench.machine import describe
@@ -53,15 +54,31 @@ _KILLED_AFTER = [
 _THROTTLES = ("ProcessorMaxPollRPS", "ProcessorMaxTimeShift")
 
 
-async def measure_steps(client: Client, settings: Settings, runs: int) -> tuple[list[float], int]:
-    """Return the time a step, of all runs, and the events of one recovery; the first run only warms up."""
-    taken: list[float] = []
-    events = 0
+class Steps:
+    """What recoveries with hands that only answer took."""
+
+    def __init__(self) -> None:
+        """Nothing was measured yet."""
+        self.taken: list[float] = []
+        self.parts: dict[str, list[float]] = {}
+        self.events = 0
+
+    def add(self, history: list[HistoryEvent]) -> None:
+        """Add one run."""
+        self.events = max(self.events, len(history))
+        self.taken += step_seconds(history)
+        for name, seconds in phases(history).items():
+            self.parts.setdefault(name, []).extend(seconds)
+
+
+async def measure_steps(client: Client, settings: Settings, runs: int) -> Steps:
+    """Measure the time a step; the first run only warms up."""
+    measured = Steps()
     for number in range(runs + 1):
         history = await (await Run.begin(client, settings)).finish()
-        events = max(events, len(history))
-        taken += step_seconds(history) if number else []
-    return taken, events
+        if number:
+            measured.add(history)
+    return measured
 
 
 async def measure_bare(client: Client, runs: int, steps: int) -> list[float]:
@@ -164,14 +181,14 @@ async def measure(runs: int, kills: int) -> Findings:
     say(f"steps: {runs} recoveries")
     await asyncio.to_thread(site.start_worker)
     client = await _client(settings)
-    steps, events = await measure_steps(client, settings, runs)
-    bare = await measure_bare(client, runs, len(steps) // runs)
+    steps = await measure_steps(client, settings, runs)
+    bare = await measure_bare(client, runs, len(steps.taken) // runs)
     await asyncio.to_thread(site.stop_worker)
     await asyncio.to_thread(site.stop_server)
     say("the same, with the limits that Temporal comes with")
     with throttled():
         await asyncio.to_thread(site.start_worker)
-        slow, _ = await measure_steps(await _client(settings), settings, max(1, runs // 4))
+        slow = await measure_steps(await _client(settings), settings, max(1, runs // 4))
         await asyncio.to_thread(site.stop_worker)
         await asyncio.to_thread(site.stop_server)
     await asyncio.to_thread(site.start_worker)
@@ -183,7 +200,7 @@ async def measure(runs: int, kills: int) -> Findings:
     say(f"Temporal killed at a gate: {kills} times")
     hands = [await kill_server(client, site, at_gate=False) for _ in range(kills)]
     say(f"Temporal killed during a hand: {kills} times")
-    _tell_steps(found, steps, bare, slow, events)
+    _tell_steps(found, steps, bare, slow.taken)
     _tell_kills(found, between, lost, watched, gates, hands)
     return found
 
@@ -219,14 +236,15 @@ async def _watched(client: Client, site: Site, kills: int) -> list[float]:
     return taken
 
 
-def _tell_steps(
-    found: Findings, steps: list[float], bare: list[float], slow: list[float], events: int
-) -> None:
+def _tell_steps(found: Findings, measured: Steps, bare: list[float], slow: list[float]) -> None:
+    steps, events = measured.taken, measured.events
     middle = statistics.median(steps)
     ratio = middle / statistics.median(bare)
+    parts = tuple((f"of it, {name}", *spread(taken, "ms"), "", "") for name, taken in measured.parts.items())
     rows = (
         ("a step of the runbook", *spread(steps, "ms"), "25 ms at the median",
          met(middle, STEP_TARGET_SECONDS)),
+        *parts,
         ("a bare activity on the same server", *spread(bare, "ms"), "", ""),
         ("a step with Temporal's own limits", *spread(slow, "ms"), "", ""),
     )  # fmt: skip
@@ -237,7 +255,12 @@ def _tell_steps(
     )
     head = ("orchestration", "median", "95 %", "worst", "target", "")
     found.tables.append(Table("Orchestration a step, hands that only answer", head, rows, note))
-    found.data |= {"step_seconds": steps, "bare_seconds": bare, "untuned_step_seconds": slow}
+    found.data |= {
+        "step_seconds": steps,
+        "bare_seconds": bare,
+        "untuned_step_seconds": slow,
+        "step_parts_seconds": measured.parts,
+    }
     found.data["events"] = events
 
 

@@ -74,7 +74,7 @@ class Chat:
         self._run("sh", "-c", "rm -f /tmp/chat.log.*")
         limit = (f"--rate={rate}",) if rate else ()
         said = self._run(
-            *("pgbench", "-n", "-U", self._server.user, "-d", self._server.database),
+            *("pgbench", "-n", "-M", "prepared", "-U", self._server.user, "-d", self._server.database),
             *("-f", "/tmp/chat.sql", "-D", f"members={self._members}"),  # noqa: S108 - the container's own
             *("-c", str(CLIENTS), "-j", str(THREADS), "-T", str(seconds), *limit),
             *("-l", "--log-prefix=/tmp/chat.log"),
