@@ -29,7 +29,8 @@ _INDEX: LiteralString = """
 SELECT n.nspname || '.' || c.relname
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class t ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam
- WHERE a.amname = 'btree' AND i.indisvalid AND i.indpred IS NULL AND c.relpersistence = 'p'
+ WHERE a.amname = 'btree' AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+   AND c.relpersistence = 'p'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'dr') AND n.nspname !~ '^pg_'
    AND (%(index)s = '' OR c.oid = to_regclass(%(index)s))
    AND pg_relation_size(c.oid) > 4 * current_setting('block_size')::int

@@ -318,3 +318,20 @@ def test_no_room_for_a_rebuild_is_said_before_it_begins(
     with pytest.raises(Refused, match="no-room"):
         repair.rebuild(BY_CHANNEL)
     assert repair.file_of(BY_CHANNEL) == before
+
+
+def test_a_function_in_an_index_is_never_called_by_a_query_of_ours(server: Server, repair: Repair) -> None:
+    server.do("CREATE ROLE author")
+    server.do("CREATE TABLE notes (id int); ALTER TABLE notes OWNER TO author")
+    server.do(
+        "CREATE FUNCTION hostile(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+        " 'BEGIN IF current_user <> ''author'' THEN RAISE ''called as %'', current_user; END IF;"
+        " RETURN $1; END'"
+    )
+    server.do("INSERT INTO notes SELECT generate_series(1, 100)")
+    server.do("CREATE INDEX notes_hostile ON notes (hostile(id)) WHERE hostile(id) > 0")
+    assert repair.rebuild("public.notes_hostile").rebuilt == ("public.notes_hostile",)
+    judged = repair.verify("public.notes_hostile")
+    assert judged.passed, judged
+    proof = next(p for p in judged.proofs if p.name == "index public.notes_hostile")
+    assert proof.evidence == "every row of its table is in it"
