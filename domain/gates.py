@@ -34,7 +34,7 @@ class GatePolicy(Fact):
     valid_for: Duration = Field(default=timedelta(hours=4), gt=timedelta())
     """A brief or an approval that is older is none: people are asked again, on new measurements."""
     assess_again_after: Duration = timedelta(minutes=10)
-    """After an approval the damage is assessed again when the assessment is older than this."""
+    """After an approval that took longer than this, the damage is assessed again before the run acts."""
     remind_after: Duration = Field(default=timedelta(minutes=5), gt=timedelta())
     escalate_after: Duration = timedelta(minutes=15)
     """When the roles of the gate are told, unless ``escalation`` says who else and when."""

@@ -98,7 +98,7 @@ def decision(**fields: str) -> Decision:
 
 def signed_for(view: StatusView, said: Decision, key: Path | None) -> Decision:
     """Return a decision signed for the run that is looked at; without a key it stays a claim."""
-    return said if key is None else signed(said, view.run_id, key, _life(_USUAL_LIFE))
+    return said if key is None else signed(said, view.run_id, key, life_of(_USUAL_LIFE))
 
 
 def signed(said: Decision, run_id: str, key: Path, life: timedelta) -> Decision:
@@ -117,7 +117,7 @@ def signed(said: Decision, run_id: str, key: Path, life: timedelta) -> Decision:
 
 def _signed_there(said: Decision, run: str, where: str, key: Path, expires: str) -> Decision:
     place = "gate" if said.verb in _AT_A_GATE else "step"
-    return signed(said.model_copy(update={place: where}), run, key, _life(expires))
+    return signed(said.model_copy(update={place: where}), run, key, life_of(expires))
 
 
 def _print(said: Decision, *, as_json: bool) -> None:
@@ -127,7 +127,8 @@ def _print(said: Decision, *, as_json: bool) -> None:
     answer("sign", message, as_json=as_json, human=lambda c: c.out(text, highlight=False))
 
 
-def _life(text: str) -> timedelta:
+def life_of(text: str) -> timedelta:
+    """Return for how long a signature is to be good; raise ``Refused`` for what is no such time."""
     life = parse_duration(text)
     if not isinstance(life, timedelta) or not timedelta() < life <= LONGEST_LIFE:
         raise Refused(

