@@ -48,6 +48,8 @@ class Restoring:
         if code == _FOREIGN_OWNER:
             self._give_to_server(order, volume)
             self._engine.remove(job.name, force=True)
+            # An empty volume is given the image's owner with each container, unless Docker is told not to.
+            job = replace(job, binds={**job.binds, volume: f"{order.target.postgres.mount_path}:rw,nocopy"})
             code, text, known = self._follow(order, job)
         last = text.strip().splitlines()[-1:] or [""]
         if code != 0 or not last[0].startswith("done "):

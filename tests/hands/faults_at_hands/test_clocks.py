@@ -28,7 +28,7 @@ from domain.backups import ChooseOrder
 from domain.ledger import DowntimeOrder
 from domain.order import TargetOrder
 from tests.faults.record import Seen
-from tests.hands.postgres.conftest import Server, running_server
+from tests.hands.postgres.conftest import UID, Server, running_server
 
 HOUR = 3600.0
 INSIDE = "/usr/local/lib/libfaketime.so.1"
@@ -66,7 +66,9 @@ def ahead(client: docker.DockerClient, image_id: str, library: Path, tmp_path: P
     working = client.containers.create(image_id)
     try:
         working.put_archive("/", held.getvalue())
-        made = working.commit(changes=f"ENV LD_PRELOAD={INSIDE} FAKETIME=+1h DONT_FAKE_MONOTONIC=1")
+        # Its processes share a semaphore, so that all of them must be of one user.
+        environment = f"ENV LD_PRELOAD={INSIDE} FAKETIME=+1h DONT_FAKE_MONOTONIC=1"
+        made = working.commit(changes=f"{environment}\nUSER {UID}:{UID}")
     finally:
         working.remove(v=True)
     try:
