@@ -154,6 +154,11 @@ def print_brief(view: StatusView) -> None:
     people.print(f"\n[bold]Gate {plain(view.gate)}[/]: {plain(view.question)}")
     for fact in view.brief:
         people.print(f"  · {plain(fact)}")
+    if view.quorum > 1:
+        so_far = ", ".join(view.approved_by) or "nobody yet"
+        people.print(f"  {view.quorum} people must approve; so far: {plain(so_far)}")
+    if view.signed == "required":
+        people.print("  signed decisions alone count here: add --key FILE")
     people.print(f"  dr approve {plain(view.gate)}    or    dr reject {plain(view.gate)} --reason …\n")
 
 
