@@ -90,6 +90,7 @@ class Aftercare(ProvenCopy):
             "Start the dependent services", Services.ensure_services_started, ServicesOrder(target=target)
         )
         self.prove(started.proofs)
+        self.no_longer("stopped:")
         self.timeline.mark("recovered", workflow.now())
         journey = JourneyOrder(target=target, journey=self.facts.stack.journey)
         seen = await self.step("Verify from the user's side", Traffic.verify_user_journey, journey)
@@ -120,6 +121,7 @@ class Aftercare(ProvenCopy):
     async def settle(self, target: Target, promoted: Promoted, backup: Backup) -> None:
         """Check the server, measure what was lost and how long users waited, and back up at once."""
         await self.step("Let vacuum run again", Quiet.ensure_unquiet, TargetOrder(target=target))
+        self.no_longer("autovacuum")
         server = await self.step(
             "Check the recovered server",
             Integrity.verify_server,

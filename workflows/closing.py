@@ -60,6 +60,25 @@ class Closing:
         """Start with nothing measured."""
         self.evidence = Evidence()
 
+    def no_longer(self, beginning: str) -> None:
+        """Forget a change that the run itself has taken back."""
+        self.evidence.changed = [line for line in self.evidence.changed if not line.startswith(beginning)]
+
+    def where_it_stands(self) -> str:
+        """Return where the live and the old data are, for people who take over from an aborted run."""
+        last = next((step.title for step in reversed(self.timeline.steps)), "")
+        after = f"Ended after '{last}'" if last else "Ended before anything was done"
+        if not self.loaded:
+            return f"{after}: nothing was changed"
+        volume = self.facts.target.postgres.volume
+        if not self.evidence.kept_aside:
+            return f"{after}: the live data is in {volume}, as it was"
+        kept = self.evidence.kept_aside[-1]
+        return (
+            f"{after}: the restored data is in {volume}, the damaged data is kept in {kept.volume}"
+            f" until {kept.release_command}"
+        )
+
     def result(self, ending: Ending, draft: Report, written: ReportWritten) -> RecoveryResult:
         """Return the result of the run, outcome first."""
         report = written.report if written.paths else draft

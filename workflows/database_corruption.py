@@ -16,34 +16,37 @@ restored copy; a server that still answers goes on serving until they have decid
 8. Verify data integrity on the copy
 9. Measure the loss on the copy
 10. Decide at the gate ``swap`` (people)
-11. Pause the ledger's markers
-12. Stop everything that writes to the database
-13. Close the damaged server
-14. Replay the last WAL
-15. Verify what was touched since
-16. Measure the loss again
-17. Promote the copy
-18. Swap the restored volume in
-19. Start PostgreSQL
-20. Stream the WAL of the new timeline
-21. Resume the ledger's markers
-22. Start Hasura
-23. Check Hasura's metadata
-24. Bring the search index in line
-25. Start the dependent services
-26. Verify from the user's side
-27. Let vacuum run again
-28. Check the recovered server
-29. Measure loss and skew of all stores
-30. Measure the downtime
-31. Take a fresh base backup
-32. Record that the backup was restorable
-33. Note that the recovery is over
-34. Write the report
+11. Look at the stack again
+12. Look for the backup again
+13. Pause the ledger's markers
+14. Stop everything that writes to the database
+15. Close the damaged server
+16. Replay the last WAL
+17. Verify what was touched since
+18. Measure the loss again
+19. Promote the copy
+20. Swap the restored volume in
+21. Start PostgreSQL
+22. Stream the WAL of the new timeline
+23. Resume the ledger's markers
+24. Start Hasura
+25. Check Hasura's metadata
+26. Bring the search index in line
+27. Start the dependent services
+28. Verify from the user's side
+29. Let vacuum run again
+30. Check the recovered server
+31. Measure loss and skew of all stores
+32. Measure the downtime
+33. Take a fresh base backup
+34. Record that the backup was restorable
+35. Note that the recovery is over
+36. Write the report
 
-A server that cannot serve anyway is closed (11 to 14) without waiting for people, before step 8.
-The search index is brought in line before users come back only where rows were lost, else after 26.
-A run that people end before step 18 is undone.
+A server that cannot serve anyway is closed (13 to 16) without waiting for people, before step 8.
+The search index is brought in line before users come back only where rows were lost, else after 28.
+Where a fact got worse (11, 12, 18) or the approval grew old, people are asked again.
+A run that people end before step 20 is undone.
 Where only indexes are damaged, ``workflows/reindex.py`` takes the place of everything after step 4.
 """
 
@@ -95,8 +98,7 @@ class DatabaseCorruption(Reindex):
         measured = await self.measure_loss(
             target, proven.copy, "Measure the loss on the copy", until=self.switched_at
         )
-        brief = self.brief_of(found, proven, measured)
-        await self.gate(brief)
+        brief = await self.agree(target, found, proven, measured)
         if found.answers:
             measured = await self._close_living_server(target, proven.copy)
             await self.ask_again_if_worse(brief, found, proven, measured)

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.approval import Brief, Verb
     from domain.gates import OPERATE, GatePolicy, Rung
     from domain.incident import RecoveryResult
-    from domain.inert import markdown, quoted
+    from domain.inert import quoted
     from domain.report import Note
     from domain.timeline import ask_at_gate, ask_when_parked, current_details
     from workflows.closing import Closing, Ending
@@ -138,7 +138,7 @@ class Gates(Desk, Closing):
     async def hold(self) -> None:
         """Wait while an operator holds the run."""
         if self.held_because:
-            self.show(f"held: {markdown(self.held_because)}")
+            self.show(f"held: {self.held_because}")
             await self._wait_for_people(
                 lambda: not self.held_because or self._is_to_end(), "held", self._operating()
             )
@@ -186,7 +186,7 @@ class Gates(Desk, Closing):
         """
         began = workflow.now()
         since = since or began
-        patience, rungs = policy.remind_after, [r for r in policy.rungs() if since + r.after > began]
+        patience, rungs = policy.remind_after, [r for r in policy.rungs() if since + r.after >= began]
         remind_at = began + patience
         self.waiting_since = since
         while True:

@@ -65,7 +65,9 @@ class Runbook(Gates):
             ending = ended.ending
         self.closing = True
         if ending.outcome == "aborted":
+            where = self.where_it_stands()
             await self.undo()
+            self.evidence.facts["where it stands"] = where
         draft = self.draft(ending)
         written = await self.step(
             "Write the report",

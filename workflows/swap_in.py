@@ -1,7 +1,5 @@
 """Close the damaged server, bring its last WAL to the copy, promote it, and swap it in."""
 
-from datetime import datetime
-
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -15,11 +13,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.swap import Swapping
     from activities.services import Services
     from domain import names
-    from domain.approval import Brief
     from domain.backups import ReceiveOrder
-    from domain.briefs import loss_is_worse, swap_brief
     from domain.diagnosis import Assessment
-    from domain.ledger import LossOrder, MeasuredLoss
     from domain.order import Target, TargetOrder
     from domain.recovery import (
         Copy,
@@ -35,11 +30,11 @@ with workflow.unsafe.imports_passed_through():
         VerifyOrder,
     )
     from domain.report import KeptAside
-    from workflows.aftercare import Aftercare
+    from workflows.agreement import Agreement
     from workflows.proven_copy import Proven
 
 
-class SwapIn(Aftercare):
+class SwapIn(Agreement):
     """Adds the dangerous part of a database recovery to the words of a scenario."""
 
     stopped: ServicesStopped
@@ -68,7 +63,7 @@ class SwapIn(Aftercare):
             ServicesOrder(target=target),
         )
         self.note_change(
-            f"stopped: {', '.join(self.stopped.services) or 'nothing'}", "dr resume, or start them by hand"
+            f"stopped: {', '.join(self.stopped.services) or 'nothing'}", "start their containers"
         )
 
     async def close_server(self, target: Target, copy: Copy, *, answers: bool) -> None:
@@ -103,43 +98,9 @@ class SwapIn(Aftercare):
                 return
             await self.park("verify_copy:touched", verified.sentence, code="copy-damaged-by-wal")
 
-    async def measure_loss(
-        self, target: Target, copy: Copy, title: str, *, until: datetime | None = None, step_id: str = ""
-    ) -> MeasuredLoss:
-        """Measure which markers, acknowledged until then, are missing on the copy."""
-        order = LossOrder(target=target, socket_dir=copy.socket_dir, until=until)
-        return await self.step(title, Ledger.measure_loss, order, step_id=step_id)
-
-    def brief_of(self, found: Assessment, proven: Proven, measured: MeasuredLoss) -> Brief:
-        """Return the brief of the gate ``swap``."""
-        # Asked again, the run knows more than the first brief did: what was proven since stays.
-        kept = [proof for proof in self.evidence.proofs if proof.name in self.evidence.mandatory]
-        self.evidence.proofs = kept + [p for p in proven.verified.proofs if p.passed is None]
-        self.prove(p for p in proven.verified.proofs if p.passed is not None)
-        self.evidence.facts |= {
-            "backup": f"{proven.backup.id}, ended {proven.backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
-            "diagnosis": found.because,
-        }
-        return swap_brief(
-            assessment=found,
-            backup=proven.backup,
-            restored=proven.restored,
-            copy=proven.copy,
-            verified=proven.verified,
-            measured=measured,
-        )
-
-    async def ask_again_if_worse(
-        self, stated: Brief, found: Assessment, proven: Proven, measured: MeasuredLoss
-    ) -> None:
-        """Let the approval lapse when the loss is worse than the brief stated (P1)."""
-        worse = loss_is_worse(stated, measured)
-        if worse:
-            await self.tell(f"The approval of {self.stack_name} has lapsed: {worse}")
-            await self.gate(self.brief_of(found, proven, measured))
-
     async def swap_in(self, target: Target, proven: Proven) -> None:
         """Promote the copy, exchange the volumes, start the server, protect it again."""
+        await self.require_fresh_approval(target, proven, copy_answers=True)
         slot = f"dr_recv_{names.short_id(self.recovery_id)}"
         promoted = await self.step(
             "Promote the copy",
@@ -149,6 +110,7 @@ class SwapIn(Aftercare):
             ),
         )
         self.promoted = promoted
+        await self.require_fresh_approval(target, proven, copy_answers=False)
         swapped = await self.step(
             "Swap the restored volume in",
             Swapping.ensure_swapped_in,
@@ -161,6 +123,7 @@ class SwapIn(Aftercare):
                 release_command=f"dr release {self.recovery_id}",
             )
         )
+        self.no_longer("the server is closed")
         self.note_change(
             "the restored data is in the live volume", f"the damaged data is in {swapped.kept_volume}"
         )
@@ -177,6 +140,7 @@ class SwapIn(Aftercare):
                 restart_policy=self.fenced.restart_policy,
             ),
         )
+        self.no_longer("the damaged server is stopped")
         await self.step(
             "Stream the WAL of the new timeline",
             Protection.ensure_receiving,

@@ -25,11 +25,13 @@ from domain import names
 from domain.backups import (
     Backup,
     BackupChoice,
+    BackupList,
     BackupOrder,
     ChooseOrder,
     Level,
     ReceiveOrder,
     Receiving,
+    ShelfOrder,
     VerifyBackupOrder,
 )
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
@@ -165,6 +167,7 @@ class Hands:
             "ensure_restored": (RestoreOrder, lambda _: Restored(volume="w", bytes=2**30, seconds=1)),
             "ensure_following": (FollowOrder, lambda _: COPY),
             "verify_copy": (VerifyOrder, lambda _: Verified(passed=True, lsn="0/3", proofs=PASSED)),
+            "observe_backups": (ShelfOrder, lambda _: BackupList(backups=(BACKUP,))),
             "measure_loss": (LossOrder, lambda _: MeasuredLoss(loss=LOSSLESS, skew_seconds=0.5)),
             "ensure_markers_paused": (TargetOrder, lambda _: MarkersPaused(paused_at=NOW)),
             "ensure_markers_resumed": (TargetOrder, lambda _: Outcome()),
