@@ -148,7 +148,7 @@ def test_a_read_only_filesystem_is_the_reason_that_a_restore_gives(scene: Scene,
     directory = volume_of(scene)
     with mounted(directory, "size=1g,mode=0700,uid=999,gid=999"):
         subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
-        with pytest.raises(Unavailable, match="(?i)read-only file system") as refused:
+        with pytest.raises(Unavailable, match=r"(?i)read-only file system") as refused:
             scene.restore()
         seen(refused.value.what)
         assert refused.value.code in {"volume-owner", "docker-failed"}, "it is tried again, and then parks"
