@@ -1,6 +1,5 @@
 """Checks in SQL that see what the scans cannot: zeroed pages, orphans, invalid indexes."""
 
-import re
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -8,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from activities.postgres.sql import Connection
-from activities.postgres.witnesses import damage_in
+from activities.postgres.witnesses import damage_in, file_in
 from activities.pulse import beat
 from domain.diagnosis import Finding
 from domain.recovery import Proof
@@ -37,7 +36,6 @@ SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname,
    AND c.relpersistence = 'p' AND p.relpersistence = 'p'
  ORDER BY 2, 3, 1"""
 _INDEX_FILES: LiteralString = "SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = %s::oid"
-_FILE = re.compile(r'(?:file|relation) "?((?:base|global|pg_tblspc)/[^\s":.]+)')
 _INVALID: LiteralString = """
 SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
  WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)"""
@@ -137,12 +135,12 @@ def _whose(connection: Connection, oid: object, error: psycopg.Error) -> Finding
     A count through an index reads the table too, and the planner opens every index before the table is
     read: neither the plan nor the moment says whose the damage is.
     """
-    named = _FILE.search(str(error))
+    named = file_in(str(error))
     if named is None:
         broken = isinstance(error, psycopg.errors.IndexCorrupted)
         return Finding.INDEX_DAMAGED if broken else Finding.DAMAGED
     paths = {str(row[0]) for row in connection.execute(_INDEX_FILES, [oid]).fetchall()}
-    return Finding.INDEX_DAMAGED if named[1] in paths else Finding.DAMAGED
+    return Finding.INDEX_DAMAGED if named in paths else Finding.DAMAGED
 
 
 def _uses_index_only(connection: Connection, query: sql.Composed) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from activities.engine import Engine, Executed
-from activities.postgres.witnesses import block_in, damage_in
+from activities.postgres.witnesses import block_in, damage_in, file_in
 from activities.pulse import beat
 from domain.diagnosis import Finding
 from domain.errors import Unavailable
@@ -124,20 +124,20 @@ def amcheck(
 def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
     """Make sense of the complaints of ``pg_amcheck``; ``None`` when there are none.
 
-    A complaint about an index that names a block of another file speaks of the table behind it,
+    A complaint about an index that names the file of a table speaks of the table behind it,
     which has a section of its own: it does not make the index damaged. A privilege or a lock that
     was not had leaves a relation unmeasured.
     """
     said = list(_complaints(output))
     real = [(heap, name, line) for heap, name, line in said if not _HARMLESS.search(line)]
     heap_blocks = {named for heap, _, line in real if heap and (named := block_in(line)) is not None}
-    heap_files = {path for path, _ in heap_blocks}
+    heap_files = {file_in(line) for heap, _, line in real if heap} - {None}
     tables = {name: line for heap, name, line in real if heap}
     indexes: dict[str, str] = {}
     blocks = set(heap_blocks)
     for heap, name, line in real:
         named = block_in(line)
-        if not heap and not (named is not None and named[0] in heap_files):
+        if not heap and file_in(line) not in heap_files:
             indexes[name] = line
             blocks |= {named} if named is not None else set()
     if not tables and not indexes:

@@ -37,6 +37,7 @@ _SETTINGS = re.compile(
 )
 _MEMORY = re.compile(r"[Oo]ut of memory|could not fork new process|could not map anonymous shared memory")
 _BLOCK = re.compile(r'block (\d+) (?:of relation|in file) "?([^\s"]+)')
+_FILE = re.compile(r'(?:file|relation) "?((?:base|global|pg_tblspc)/[^\s":.]+)')
 _LINE = re.compile(r"^(\S+Z) (?:.*?\b)?(WARNING|ERROR|FATAL|PANIC|LOG):\s+(.*)$")
 _LITTLE_ROOM = 64 * 1024 * 1024
 
@@ -73,6 +74,12 @@ def block_in(message: str) -> tuple[str, int] | None:
     found = _BLOCK.search(message)
     # A second segment of 1 GiB is a file of its own, with a suffix; the block number is global.
     return (re.sub(r"\.\d+$", "", found[2]), int(found[1])) if found else None
+
+
+def file_in(message: str) -> str | None:
+    """Return the relation's file that a message names, relative to PGDATA, or ``None``."""
+    found = _FILE.search(message)
+    return found[1] if found else None
 
 
 def look_at_container(state: ContainerState, server: PostgresTarget, *, answers: bool) -> Witness:
