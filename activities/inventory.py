@@ -120,5 +120,7 @@ def _published(raw: Mapping[str, Any]) -> dict[str, int]:
         port.partition("/")[0]: int(place["HostPort"])
         for port, places in _bindings(raw).items()
         for place in places or ()
-        if place.get("HostIp", "") in _LOOPBACK and (place.get("HostPort") or "0") != "0"
+        if port.endswith("/tcp")
+        and place.get("HostIp", "") in _LOOPBACK
+        and (place.get("HostPort") or "0") != "0"
     }
