@@ -10,7 +10,7 @@ LONGEST = 2000
 """Characters of a quotation; more of it is evidence that nobody reads and a blob that no server takes."""
 
 _TAIL = 60
-_READ = 4 * LONGEST
+_READ = 2 * LONGEST
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MARKDOWN = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
 _LINE_START = re.compile(r"^(\d+(?=[.)])|)([#+=-]|(?<=\d)[.)](?=\s|$))")
@@ -73,10 +73,11 @@ def _spelled(character: str) -> str:
 
 def quoted(text: str) -> str:
     """Return what somebody else said so that it may stand in a sentence of ours; twice is as once."""
-    if len(text) > _READ:
-        # The patterns must not work through many megabytes, and nothing behind this is shown.
-        return visible(without_secrets(text[:_READ]) + "…" * LONGEST)
-    return visible(without_secrets(text))
+    if len(text) <= _READ:
+        return visible(without_secrets(text))
+    # The patterns must not work through many megabytes, and nothing behind this is shown.
+    shown = "".join(_spelled(c) for c in without_secrets(text[:_READ])[:LONGEST])
+    return f"{shown[: LONGEST - _TAIL]} … ({len(text) - LONGEST + _TAIL} more characters)"
 
 
 Quoted = Annotated[str, AfterValidator(quoted)]
