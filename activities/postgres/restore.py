@@ -11,7 +11,7 @@ from activities.postgres.one_shot import VOLUME, as_root, labels, run, script, s
 from activities.pulse import beat
 from activities.tokens import Tokens
 from domain.errors import BackupUnusable, Refused, Unavailable
-from domain.names import container_name, volume_name
+from domain.names import LABEL_RECOVERY, LABEL_STACK, container_name, volume_name
 from domain.paths import host_path, path_under
 from domain.recovery import Restored, RestoreOrder
 
@@ -21,6 +21,7 @@ _NO_ROOM = 21
 _UNREADABLE = 22
 _SLOWEST_BYTES_PER_SECOND = 10_000_000
 _LEAST_LIMIT_SECONDS = 600.0
+_ORPHAN_SECONDS = 30
 
 
 class Restoring:
@@ -42,6 +43,7 @@ class Restoring:
         self._tokens.admit(order, order.target.stack)
         volume = volume_name(order.recovery_id, "postgres", order.attempt)
         job = self._job(order, volume)
+        stopped = self._stop_orphans(order)
         self._engine.ensure_volume(volume, labels(order, "restored"))
         self._drop_other_attempts(job)
         code, text, known = self._follow(order, job)
@@ -62,8 +64,23 @@ class Restoring:
             bytes=copied,
             seconds=seconds,
             reattached=known,
-            sentence=f"Backup {order.backup.id} ({_mb(copied)}) restored into {volume} in {seconds:.1f} s",
+            sentence=f"Backup {order.backup.id} ({_mb(copied)}) restored into {volume} in {seconds:.1f} s"
+            + (f"; stopped, of other recoveries: {', '.join(stopped)}" if stopped else ""),
         )
+
+    def _stop_orphans(self, order: RestoreOrder) -> list[str]:
+        """Stop what recoveries that ended in the middle still run, and remove nothing of it (F-G4).
+
+        Their copy has the live volume mounted to salvage WAL from, so that it could not be exchanged
+        later, with the server closed already. This run holds the stack's lock: no other one is open.
+        """
+        stopped = []
+        for job in self._engine.labelled(LABEL_RECOVERY, f"{LABEL_STACK}={order.target.stack}"):
+            if job.running and order.recovery_id and job.labels[LABEL_RECOVERY] != order.recovery_id:
+                beat(f"stopping {job.name}")
+                self._engine.stop(job.id, _ORPHAN_SECONDS)
+                stopped.append(job.name)
+        return stopped
 
     def _job(self, order: RestoreOrder, volume: str) -> Job:
         server = order.target.postgres

@@ -93,6 +93,9 @@ def test_what_a_terminated_run_left_is_told_kept_apart_and_removed_only_when_a_p
 
     report = stand.to_the_end(stand.recover())
     assert report["outcome"] == "recovered", report["rule"]
+    # Its copy had the live volume mounted, which would have kept the exchange from being done.
+    (restored,) = [step for step in report["steps"] if step["id"] == "ensure_restored"]
+    assert f"stopped, of other recoveries: {copy}" in restored["sentence"]
     assert f"dr discard {first}" in report["facts"]["left by other recoveries"]
     (kept,) = report["kept_aside"]
     assert kept["volume"] == f"dr-{report['recovery_id']}-postgres-1", "it set its own volume aside"
