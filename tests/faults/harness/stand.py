@@ -152,10 +152,10 @@ def assert_undisturbed(stand: FaultStand, ended: Ended) -> None:
     assert {table for table, count in new.items() if count} <= TOUCHED_BY_CHECKS | WRITTEN_BY_CHECKS, new
     assert all(lost[table] == new[table] <= 3 for table in TOUCHED_BY_CHECKS), (lost, new)
     stand.sound = content
-    assert after["kept volumes"] == before["kept volumes"] + 1
-    assert after["base backups"] == before["base backups"] + 1
-    assert after["leftovers"] == []
+    assert after["kept volumes"] == before["kept volumes"] + 1, "exactly one volume is kept aside"
+    assert after["base backups"] == before["base backups"] + 1, "exactly one base backup is taken"
+    assert after["leftovers"] == [], after["leftovers"]
     for same in ("unfinished on the shelf", "sockets", "drafts", "services"):
-        assert after[same] == before[same], same
+        assert after[same] == before[same], (same, before[same], after[same])
     assert [line["verb"] for line in report["decisions"]] == ["approve"], "nobody but the approver was asked"
     assert all(check["passed"] is not False for check in report["checks"])
