@@ -149,6 +149,7 @@ class Backups:
             row = connection.execute(_FACTS).fetchone()
             seen = _Seen.model_validate(dict(zip(_Seen.model_fields, row or (), strict=False)))
             _refuse_what_cannot_be(target, seen)
+            self._refuse_wal_elsewhere(target)
             # The container comes before its directory: without one, a directory is a leftover.
             self._engine.ensure_job(job, start=False)
             self._clear_leftovers(partial)
@@ -157,6 +158,17 @@ class Backups:
             seen = seen.model_copy(update={"contents": read_contents(connection)})
         plain_files.replace(file, seen.model_dump_json().encode())
         return seen
+
+    def _refuse_wal_elsewhere(self, target: Target) -> None:
+        """Refuse a ``pg_wal`` that is a link: a dead server's last WAL would not be in its volume."""
+        server = target.postgres
+        if self._engine.run(server.container_id, ("test", "-L", f"{server.pgdata}/pg_wal")).exit_code == 0:
+            raise Refused(
+                "the server's pg_wal is a link to a place outside its data directory",
+                where=server.container_name,
+                hint="it is not supported: move it back into the data directory",
+                code="pg-wal-elsewhere",
+            )
 
     def _clear_leftovers(self, mine: Path) -> None:
         """Remove unfinished backups that no job belongs to any more."""

@@ -3,13 +3,17 @@
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Job
+from activities.postgres import maxima
 from activities.postgres.fence import Fencing
+from activities.postgres.in_use import refuse_if_in_use
 from activities.postgres.integrity_wal import damage_in_wal
+from activities.postgres.memory import share_for_copy
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, settings_of, shell
 from activities.postgres.shelf import archive_of
 from activities.postgres.sql import Sql
@@ -23,15 +27,7 @@ from domain.wal import format_lsn
 
 SOCKET = "/sock"
 _LONGEST_SOCKET_PATH = 100
-_SHARED_BUFFERS = "512MB"
-_MAXIMA = {
-    "max_connections setting": "max_connections",
-    "max_worker_processes setting": "max_worker_processes",
-    "max_wal_senders setting": "max_wal_senders",
-    "max_prepared_xacts setting": "max_prepared_transactions",
-    "max_locks_per_xact setting": "max_locks_per_transaction",
-}
-_KEPT_ARGUMENTS = {*_MAXIMA.values(), "shared_preload_libraries", "wal_level", "track_commit_timestamp"}
+_KEPT_ARGUMENTS = {*maxima.MAXIMA.values(), "shared_preload_libraries", "wal_level", "track_commit_timestamp"}
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 
 
@@ -58,12 +54,11 @@ class Following:
         self._socket_directory(order)
         if self._known(order, copy) is None:
             self._start(order, copy)
-        here = self._standby.ensure_awake(copy)
+        here = self._standby.ensure_going(copy, order.target)
         if here.in_recovery and here.pause != "not paused":
-            # A maximum was raised on the live server: its new value is in pg_control by now.
+            # Somebody paused it, or a verification that was killed: its next start goes on.
             self._engine.stop(copy.container, 60)
-            self._engine.remove(copy.container, force=True)
-            self._start(order, copy)
+            self._standby.ensure_awake(copy)
         if order.answers:
             self._bring_up_to_date(order, copy)
         newest = newest_segment(Path(order.target.shelf), order.timeline)
@@ -148,8 +143,12 @@ class Following:
         path.chmod(0o700)
 
     def _start(self, order: FollowOrder, copy: Copy) -> None:
-        maxima = self._prepare(order)
-        self._engine.ensure_job(self._job(order, copy, maxima))
+        refuse_if_in_use(self._engine, {order.volume})
+        settings = _settings(order.target.postgres.arguments, self._prepare(order), order.timeline)
+        maxima.write(copy, order.target, {name: settings.pop(name) for name in maxima.MAXIMA.values()})
+        share = share_for_copy()
+        job = self._job(order, copy, {**settings, **share.settings()})
+        self._engine.ensure_job(replace(job, memory_bytes=share.limit_bytes))
 
     def _prepare(self, order: FollowOrder) -> dict[str, int]:
         """Make the restored volume a standby; return the greatest maxima that either side knows."""
@@ -178,18 +177,14 @@ class Following:
                 "the restored volume holds another database system", where=order.volume, code="foreign-system"
             )
         theirs = control(damaged)
-        return {
-            setting: max(_number(ours.get(name)), _number(theirs.get(name)))
-            for name, setting in _MAXIMA.items()
-        }
+        return maxima.greatest(ours, theirs)
 
-    def _job(self, order: FollowOrder, copy: Copy, maxima: dict[str, int]) -> Job:
+    def _job(self, order: FollowOrder, copy: Copy, settings: dict[str, str]) -> Job:
         server = order.target.postgres
-        settings = _settings(server.arguments, maxima, order.timeline)
         return Job(
             name=copy.container,
             image_id=server.image_id,
-            entrypoint=("postgres",),
+            entrypoint=("sh", "-c", f'exec postgres "$@" $(cat {SOCKET}/{maxima.FILE})', "dr"),
             command=("-D", server.pgdata, *(f"--{key}={value}" for key, value in settings.items())),
             user=f"{server.uid}:{server.gid}",
             binds={
@@ -209,11 +204,11 @@ def newest_segment(shelf: Path, timeline: int) -> str:
     return max((name for name in names if _SEGMENT.fullmatch(name)), default="")
 
 
-def _settings(arguments: tuple[str, ...], maxima: dict[str, int], timeline: int) -> dict[str, str]:
+def _settings(arguments: tuple[str, ...], known: dict[str, int], timeline: int) -> dict[str, str]:
     """Return the copy's settings: isolated, following one named timeline, never smaller than the server."""
     kept = {key: value for key, value in settings_of(arguments).items() if key in _KEPT_ARGUMENTS}
-    for name, value in maxima.items():
-        kept[name] = str(max(value, _number(kept.get(name))))
+    for name, value in known.items():
+        kept[name] = str(max(value, maxima.number(kept.get(name))))
     return {
         **kept,
         "archive_mode": "off",
@@ -225,6 +220,9 @@ def _settings(arguments: tuple[str, ...], maxima: dict[str, int], timeline: int)
         "ssl": "off",
         "logging_collector": "off",
         "log_destination": "stderr",
+        # Its log is read for what happened to it.
+        "log_min_messages": "warning",
+        "lc_messages": "C",
         "external_pid_file": "",
         "hot_standby": "on",
         "restore_command": f'{SOCKET}/restore.sh %f "%p"',
@@ -238,12 +236,7 @@ def _settings(arguments: tuple[str, ...], maxima: dict[str, int], timeline: int)
         "synchronous_standby_names": "",
         "wal_retrieve_retry_interval": "200ms",
         "max_standby_archive_delay": "-1",
-        "shared_buffers": _SHARED_BUFFERS,
         "fsync": "on",
         "autovacuum": "off",
         "cron.launch_active_jobs": "off",
     }
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0

@@ -13,13 +13,17 @@ from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read,
 from activities.postgres.integrity_sql import (
     CrashedError,
     check_objects,
+    check_prepared,
     check_rows,
+    check_what_stays_behind,
     last_marker,
     stack_checks,
 )
 from activities.postgres.integrity_wal import Touched, touched_since
+from activities.postgres.last_wal import KIND as LAST_WAL
 from activities.postgres.one_shot import prove
 from activities.postgres.quiet import check_autovacuum
+from activities.postgres.slots import slot_of
 from activities.postgres.sql import Connection, Sql
 from activities.records import Records
 from domain.diagnosis import Finding
@@ -62,7 +66,7 @@ class Integrity:
         began = time.monotonic()
         log_since = int(time.time())
         marker: int | None = None
-        with paused_replay(self._sql, order.copy_) as lsn:
+        with paused_replay(self._sql, order.copy_, ended=self._ended(order)) as lsn:
             try:
                 proofs, marker = self._full(order) if order.full else self._touched(order, lsn)
             except CrashedError as crash:
@@ -89,6 +93,7 @@ class Integrity:
                 _identity(connection, order),
                 _write_probe(connection),
                 check_autovacuum(connection),
+                *check_prepared(connection),
             )
         failed = [p for p in proofs if p.passed is False]
         said = f"{failed[0].name}: {failed[0].evidence}" if failed else proofs[1].evidence
@@ -103,6 +108,13 @@ class Integrity:
             )
         if order.recovery_id and state.labels.get(LABEL_RECOVERY) != order.recovery_id:
             raise Refused("the copy is of another recovery", where=state.name, code="copy-foreign")
+
+    def _ended(self, order: VerifyOrder) -> str:
+        """Return the slot for a promotion when the stopped server's last WAL was replayed, else nothing."""
+        drained = self._records.read(LAST_WAL, order.recovery_id) if order.recovery_id else None
+        server = self._engine.look(order.target.postgres.container_id)
+        gone = server is not None and server.status in {"exited", "dead", "created"}
+        return slot_of(order.recovery_id) if gone and drained is not None and "from" in drained else ""
 
     def _place(self, order: VerifyOrder) -> Place:
         server = order.target.postgres
@@ -127,6 +139,7 @@ class Integrity:
             with self._sql.copy(order.copy_, timeout_seconds=_SCAN_SECONDS) as connection:
                 more = list(check_rows(connection))
                 more += check_objects(connection, order.baseline, order.checks)
+                more += check_what_stays_behind(connection)
                 proof, marker = last_marker(connection)
                 return [*more, proof], marker
 

@@ -24,6 +24,17 @@ from domain.stack import Check
 
 _OBJECTS = ("constraints", "indexes", "policies", "triggers", "functions")
 _MARKER: LiteralString = "SELECT max(n) FROM dr.marker"
+_UNLOGGED: LiteralString = (
+    "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY 1"
+)
+_COLLATIONS: LiteralString = """
+SELECT 'database ' || datname FROM pg_database
+ WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+UNION ALL
+SELECT 'collation ' || collname FROM pg_collation
+ WHERE collversion <> pg_collation_actual_version(oid) ORDER BY 1"""
+_COLLATIONS_SINCE = 150000
+_PREPARED: LiteralString = "SELECT gid || ' in ' || database FROM pg_prepared_xacts ORDER BY prepared"
 
 
 class CrashedError(Exception):
@@ -98,6 +109,34 @@ def check_objects(
     else:
         proofs.append(guarded(connection, "contents", lambda: compare(baseline, read_contents(connection))))
     return proofs
+
+
+def check_what_stays_behind(connection: Connection) -> list[Proof]:
+    """Say what a physical copy cannot bring back or may have wrong; nothing where there is no such thing.
+
+    Unlogged tables come back empty; text indexes are to be made again where the C library sorts
+    otherwise than it did.
+    """
+    unlogged = [str(row[0]) for row in connection.execute(_UNLOGGED).fetchall()]
+    proofs = []
+    if unlogged:
+        said = f"{len(unlogged)} come back empty: {', '.join(unlogged[:5])}"
+        proofs.append(Proof(name="unlogged tables", passed=None, evidence=said))
+    if connection.info.server_version >= _COLLATIONS_SINCE:
+        sorted_otherwise = [str(row[0]) for row in connection.execute(_COLLATIONS).fetchall()]
+        if sorted_otherwise:
+            said = f"made under another version: {', '.join(sorted_otherwise[:5])}; REINDEX its text indexes"
+            proofs.append(Proof(name="collations", passed=None, evidence=said))
+    return proofs
+
+
+def check_prepared(connection: Connection) -> list[Proof]:
+    """Name transactions that wait for their second phase: they hold locks; nothing where there is none."""
+    waiting = [str(row[0]) for row in connection.execute(_PREPARED).fetchall()]
+    if not waiting:
+        return []
+    said = f"{len(waiting)} wait for COMMIT PREPARED or ROLLBACK PREPARED: {', '.join(waiting[:5])}"
+    return [Proof(name="prepared transactions", passed=None, evidence=said)]
 
 
 def stack_checks(connection: Connection, checks: tuple[Check, ...]) -> list[Proof]:

@@ -52,7 +52,7 @@ class Draining:
         self._engine.set_restart(server.id, "no")
         self._stop(order, record)
         self._retire_receiver(order.target, order.copy_)
-        here = self._standby.ensure_awake(order.copy_)
+        here = self._standby.ensure_going(order.copy_, order.target)
         chain = self._standby.last_record(
             order.copy_, order.target, int(record.get("from", here.lsn)), salvage=True
         )

@@ -1,22 +1,23 @@
 """Promotes the copy, proves it, and stops it cleanly: after this its volume may be exchanged."""
 
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, shell
+from activities.postgres.slots import make_slot
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.standby import Standby
 from activities.pulse import beat
 from activities.records import Records
 from activities.tokens import Tokens
 from domain.errors import Refused, Unavailable, VerificationFailed
-from domain.names import container_name
+from domain.names import container_name, short_id
 from domain.order import Target
 from domain.recovery import Promoted, PromoteOrder
 from domain.wal import format_lsn, parse_lsn
@@ -59,9 +60,14 @@ class Promoting:
         self._stop(copy.container)
         record |= self._settle(order, record)
         self._records.write(KIND, order.recovery_id, record)
+        self._clear(order)
+        return _answer(order, record)
+
+    def _clear(self, order: PromoteOrder) -> None:
+        """Remove the copy's containers, and the sockets that it was spoken to through; again and again."""
         for what in ("copy", "restore"):
             self._engine.remove(container_name(order.recovery_id, what), force=True)
-        return _answer(order, record)
+        shutil.rmtree(self._state / "sockets" / short_id(order.recovery_id), ignore_errors=True)
 
     def _promoted_before(self, order: PromoteOrder) -> Promoted:
         record = self._records.read(KIND, order.recovery_id)
@@ -72,6 +78,7 @@ class Promoting:
                 hint="follow the archive again; the restored volume is still there",
                 code="copy-gone",
             )
+        self._clear(order)
         return _answer(order, record)
 
     def _promote(self, order: PromoteOrder) -> dict[str, Any]:
@@ -82,7 +89,7 @@ class Promoting:
         if here.in_recovery:
             self._may_promote(order, here.lsn, here.pause)
         with self._sql.copy(copy, timeout_seconds=_PROMOTE_SECONDS + 30) as connection:
-            self._slot(connection, order.slot)
+            make_slot(connection, order.slot)
             if here.in_recovery:
                 beat("promoting the copy")
                 connection.execute("SELECT pg_promote(true, %s)", [_PROMOTE_SECONDS])
@@ -123,19 +130,6 @@ class Promoting:
                 where=order.copy_.container,
                 code="wal-missing",
             )
-
-    def _slot(self, connection: Connection, slot: str) -> None:
-        """Have the slot of the next receiver before the fork: its segments would be recycled else."""
-        try:
-            connection.execute(
-                "SELECT pg_create_physical_replication_slot(%s, true)"
-                " WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)",
-                [slot, slot],
-            )
-        except psycopg.Error as error:
-            raise VerificationFailed(
-                f"the slot of the next receiver cannot be made: {error}", where=slot, code="slot-failed"
-            ) from error
 
     def _expected_timeline(self, target: Target, timeline: int) -> int:
         """Return the timeline after the newest one that the archive knows.

@@ -8,6 +8,7 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
+from activities.postgres.in_use import refuse_if_in_use
 from activities.postgres.one_shot import prove
 from activities.postgres.sql import Sql
 from activities.pulse import beat
@@ -36,12 +37,14 @@ class Starting:
         """Start the server and wait for a committed write over TCP on the expected timeline.
 
         Its restart policy stays ``no`` unless the order names one. Raises ``VerificationFailed`` on
-        another timeline, and when the server is a read-only standby.
+        another timeline, and when the server is a read-only standby; ``Refused`` while anything else
+        writes to its volume.
         """
         self._tokens.admit(order, order.target.stack)
         found = prove(self._engine, order.target)
         began = time.monotonic()
         if not found.running:
+            refuse_if_in_use(self._engine, {order.target.postgres.volume}, but=found.id, writable_only=True)
             self._engine.start(found.id)
         timeline = self._wait(order)
         if order.restart_policy:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
+
 from activities import plain_files
 from activities.postgres.shelf import WAL
 from activities.postgres.sql import Connection
-from domain.errors import Refused
+from domain.errors import Refused, VerificationFailed
+from domain.names import short_id
 from domain.wal import timeline_of
 
 FIRST_SLOT = "dr_recv_1"
@@ -99,6 +102,28 @@ def record_slot(root: Path, slot: str) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     known = {"slot": slot, "directory": str(WAL / slot), "since": since}
     plain_files.replace(root / "wal" / _RECORD, json.dumps(known).encode())
+
+
+def slot_of(recovery_id: str) -> str:
+    """Return the slot of the receiver that follows a recovery."""
+    return f"{_OURS}{short_id(recovery_id)}"
+
+
+def make_slot(connection: Connection, slot: str) -> None:
+    """Make a slot that keeps WAL from now on; one that is there stays.
+
+    On a copy before its promotion: the fork's segments would be recycled else.
+    """
+    try:
+        connection.execute(
+            "SELECT pg_create_physical_replication_slot(%s, true)"
+            " WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)",
+            [slot, slot],
+        )
+    except psycopg.Error as error:
+        raise VerificationFailed(
+            f"the slot of the next receiver cannot be made: {error}", where=slot, code="slot-failed"
+        ) from error
 
 
 def standing_of(connection: Connection, slot: str) -> Standing:

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass
 
 from activities.engine import Engine
-from activities.postgres.one_shot import SALVAGE, below, facts, script
+from activities.postgres import maxima
+from activities.postgres.one_shot import SALVAGE, below, control, facts, script
 from activities.postgres.sql import Sql
 from activities.pulse import beat
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
@@ -14,9 +15,12 @@ from domain.recovery import Copy
 from domain.wal import format_lsn, parse_lsn, segment_name
 
 _FATAL = re.compile(r"(?:FATAL|PANIC): +(.*)")
+_RESTORED = re.compile(r'restored log file "([^"]+)"')
 _RESTORE_COMMAND = re.compile(r"^dr: (.*)$", re.MULTILINE)
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
 _STALLED_SECONDS = 60.0
+_SHUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,13 @@ class Standby:
     def ensure_awake(self, copy: Copy, *, limit_seconds: float = 120) -> Position:
         """Return where the copy is once it answers; a stopped one is started, once.
 
-        Raises ``BackupUnusable`` when it ends by itself (its data or its WAL does not fit), and
+        ``limit_seconds`` counts from the last sign of progress. Raises ``BackupUnusable`` when it ends
+        by itself (its data or its WAL does not fit) or stays shut although it is consistent, and
         ``VerificationFailed`` when a file of the archive cannot be read or is there in two versions.
         """
         started = False
-        deadline = time.monotonic() + limit_seconds
+        moved = looked = time.monotonic()
+        restored = ""
         while True:
             state = self._engine.look(copy.container)
             if state is None:
@@ -68,10 +74,49 @@ class Standby:
             try:
                 return self.position(copy)
             except Unavailable:
-                if time.monotonic() > deadline:
+                if time.monotonic() - looked > _LOOK_SECONDS:
+                    before, restored, consistent = restored, *self._progress(copy)
+                    looked = time.monotonic()
+                    moved = looked if restored != before else moved
+                    if consistent and looked - moved > _SHUT_SECONDS:
+                        raise self._shut(copy) from None
+                if time.monotonic() - moved > limit_seconds:
                     raise
-                beat("the copy starts")
+                beat(f"the copy starts{restored and f', replays {restored}'}")
                 time.sleep(_POLL_SECONDS)
+
+    def _progress(self, copy: Copy) -> tuple[str, bool]:
+        """Return the file that the copy restored last, and whether it is consistent, since its start."""
+        log = self._engine.logs(copy.container, tail=200).rpartition("starting PostgreSQL")[2]
+        names = _RESTORED.findall(log)
+        return (names[-1] if names else ""), "consistent recovery state reached" in log
+
+    def _shut(self, copy: Copy) -> BackupUnusable:
+        return BackupUnusable(
+            "the restored copy is consistent and replays nothing more, but lets nobody in",
+            where=copy.container,
+            hint="a transaction with more than 64 subtransactions was open at the backup and never ended:"
+            " take an older backup, or promote a copy by hand and look",
+            code="copy-stays-shut",
+        )
+
+    def ensure_going(self, copy: Copy, target: Target) -> Position:
+        """Return where the copy is, restarted with higher maxima when the server had raised one.
+
+        Replay pauses in silence then, and the copy could never be promoted.
+        """
+        here = self.ensure_awake(copy)
+        if not here.in_recovery or here.pause == "not paused":
+            return here
+        known = [
+            control(self._engine.run(copy.container, ("pg_controldata", where)).output)
+            for where in (target.postgres.pgdata, below(target.postgres, SALVAGE))
+        ]
+        if not maxima.write(copy, target, maxima.greatest(*known)):
+            return here
+        beat("restarting the copy with the server's maxima")
+        self._engine.stop(copy.container, 60)
+        return self.ensure_awake(copy)
 
     def _ended(self, copy: Copy) -> BackupUnusable | VerificationFailed:
         """Return what ended the copy: a file of the archive that our restore command named, or itself."""

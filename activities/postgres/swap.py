@@ -6,6 +6,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.engine import Engine, Job
+from activities.postgres.in_use import refuse_if_in_use
 from activities.postgres.one_shot import below, facts, labels, prove, run, script
 from activities.records import Records
 from activities.tokens import Tokens
@@ -100,17 +101,7 @@ class Swapping:
         state = prove(self._engine, order.target)
         if state.status not in {"exited", "created", "dead"}:
             raise Refused("the server still runs", where=state.name, code="server-runs")
-        names = {order.target.postgres.volume, order.restored_volume}
-        paths = tuple(f"{self._engine.root()}/volumes/{name}" for name in names)
-        for other in self._engine.running():
-            for mount in other.raw["Mounts"]:
-                if mount.get("Name") in names or str(mount.get("Source", "")).startswith(paths):
-                    raise Refused(
-                        f"the container {other.name} runs on a volume that is to be exchanged",
-                        where=str(mount.get("Name") or mount.get("Source")),
-                        hint="stop it; a running container keeps the directory that it opened",
-                        code="volume-in-use",
-                    )
+        refuse_if_in_use(self._engine, {order.target.postgres.volume, order.restored_volume})
 
     def _keeper(self, order: SwapOrder) -> None:
         """Have a container that is never started hold the kept volume against prune and rm."""
