@@ -87,6 +87,7 @@ class Containers:
             code_version=importlib.metadata.version("dr"),
             clocks=told(self._clocks.measure(target, *temporal)),
             leftovers=tuple(one.sentence for one in left),
+            unfinished=tuple(one.recovery_id for one in left if one.flagged),
         )
 
     @activity.defn(no_thread_cancel_exception=True)

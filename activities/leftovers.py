@@ -48,7 +48,10 @@ class Leftover:
         elif self.kept:
             said.append(f"an exchange with {', '.join(self.kept)} begun and not recorded: look at it by hand")
         if self.flagged:
-            said.append("it was never closed: unless its run is open, it ended in the middle")
+            said.append(
+                "it was never closed: unless its run is open, it ended in the middle,"
+                f" and dr discard {self.recovery_id} undoes what it changed"
+            )
         if self.stopped:
             said.append(f"it stopped {', '.join(self.stopped)}, which do not run")
         return f"recovery {self.recovery_id}: {'; '.join(said)}"

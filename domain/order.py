@@ -137,6 +137,8 @@ class Facts(Outcome):
     """How far the clocks stand apart that the run reads."""
     leftovers: tuple[str, ...] = ()
     """What other recoveries left here, a sentence each, with what can be done about it."""
+    unfinished: tuple[str, ...] = ()
+    """Ids of other recoveries that began to change something and were never closed."""
 
 
 class TargetOrder(Order):

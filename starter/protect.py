@@ -121,7 +121,7 @@ def discard(
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    """Remove the restored copy of a recovery that ended in the middle; what was kept aside stays."""
+    """Remove what a recovery that ended in the middle left, and undo what it changed; kept data stays."""
     if not yes:
         typer.confirm(f"Remove for good the copy that recovery {recovery} restored?", abort=True, err=True)
 
