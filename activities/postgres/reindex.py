@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -163,7 +164,9 @@ def _rebuild(connection: Connection, index: Index, said: str) -> bool:
     except psycopg.Error as error:
         if lost(connection):
             raise
-        _drop_leftovers(connection, index)
+        # What stopped the rebuild is the news; leftovers that stay are dropped by the next attempt.
+        with suppress(DrError, _TableDamagedError):
+            _drop_leftovers(connection, index)
         raise _meaning_of(error, index) from None
     return True
 

@@ -1,10 +1,14 @@
 """An index hides rows that its table has: it is rebuilt under its users, and nothing is restored."""
 
+import psycopg
+import pytest
+
 from activities.faults_files import FileFaults, LyingIndexOrder
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
-from tests.e2e.stand import Stand
+from tests.e2e.stand import Stand, until
 from tests.e2e.witness import Host, Users
+from tests.faults.record import Seen
 
 RESTORING = {
     "choose_backup",
@@ -19,10 +23,7 @@ def test_an_index_that_lies_is_rebuilt_under_its_users_and_nothing_is_restored(
     stand: Stand, host: Host, users: Users
 ) -> None:
     services, volumes, kept = host.services(), host.volumes(), host.kept()
-    faults = FileFaults(stand.engine, Sql(Secrets(stand.engine, stand.environment)))
-    stand.dirty = True
-    injected = faults.inject_lying_index(LyingIndexOrder(target=stand.target()))
-    index = injected.evidence.partition(":")[0]
+    index, _ = lie(stand)
     before = stand.sql("SELECT pg_relation_filenode(%s::regclass)", index)
 
     planned = stand.dr("recover", "corruption", "--plan")
@@ -62,6 +63,45 @@ def test_an_index_that_lies_is_rebuilt_under_its_users_and_nothing_is_restored(
 
     again = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", stand.name)
     assert again.data["outcome"] == "stood_down", again
+
+
+@pytest.mark.kill
+@pytest.mark.fault("A3", at_length=True)
+def test_a_worker_killed_while_an_index_is_rebuilt_waits_for_that_rebuild(
+    stand: Stand, host: Host, seen: Seen
+) -> None:
+    """F-A3: the server goes on with what the killed worker began; it is not begun a second time."""
+    index, table = lie(stand)
+    before = stand.sql("SELECT pg_relation_filenode(%s::regclass)", index)
+    builds = "SELECT pid FROM pg_stat_progress_create_index"
+    with psycopg.connect(stand.lab.dsn()) as writer:
+        # A rebuild waits for everybody who writes to the table, so it is still there when its worker dies.
+        writer.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE".encode())
+        run_id = stand.recover()
+        (build,) = until(lambda: stand.sql(builds), "the rebuild runs")
+        killed = stand.kill_worker()
+        until(lambda: stand.worker() not in {0, killed}, "the worker's supervisor starts it again")
+        assert stand.sql(builds) == [build]
+        seen(f"worker {killed} was killed, and the server's process {build[0]} still rebuilt {index}")
+        writer.rollback()
+    report = stand.to_the_end(run_id)
+
+    assert report["outcome"] == "recovered", report["rule"]
+    (step,) = [step for step in report["steps"] if step["id"] == "ensure_reindexed"]
+    assert step["attempts"] >= 2
+    assert stand.sql("SELECT pg_relation_filenode(%s::regclass)", index) != before
+    assert faults_of(stand, index) == []
+    assert report["loss"]["postgres"]["markers_lost"] == 0
+    assert stand.sql("SHOW autovacuum") == [("on",)]
+    assert host.leftovers() == []
+
+
+def lie(stand: Stand) -> tuple[str, str]:
+    """Have an index of the lab lie; return its name and that of its table."""
+    faults = FileFaults(stand.engine, Sql(Secrets(stand.engine, stand.environment)))
+    stand.dirty = True
+    injected = faults.inject_lying_index(LyingIndexOrder(target=stand.target()))
+    return injected.evidence.partition(":")[0], injected.table
 
 
 def faults_of(stand: Stand, index: str) -> list[str]:
