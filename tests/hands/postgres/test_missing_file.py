@@ -142,6 +142,21 @@ def test_a_table_that_is_dropped_or_emptied_meanwhile_is_not_missed(
     assert assessed(server, diagnosis).verdict is Verdict.SOUND
 
 
+def test_empty_pages_that_were_never_written_are_not_missed(server: Server, diagnosis: Diagnosis) -> None:
+    # As on a copy that replayed the WAL: the catalog counted pages which the server had added in advance.
+    server.do("VACUUM ANALYZE messages")
+    pages = "UPDATE pg_class SET relpages = relpages + 512 WHERE relname IN ('messages', 'messages_pkey')"
+    server.do(pages)
+    assert assessed(server, diagnosis).verdict is Verdict.SOUND
+
+
+def test_a_file_cut_off_by_many_pages_is_damaged(server: Server, diagnosis: Diagnosis) -> None:
+    server.do("UPDATE pg_class SET relpages = relpages + 5000 WHERE relname = 'messages'")
+    found = assessed(server, diagnosis)
+    assert found.verdict is Verdict.CORRUPT, found
+    assert "public.messages" in seen_in(found, Look.FILES)
+
+
 def test_who_may_not_look_at_files_has_measured_nothing(server: Server, diagnosis: Diagnosis) -> None:
     server.do("CREATE ROLE reader LOGIN PASSWORD 'not-a-secret: a\\test'")
     weak = server.target.postgres.model_copy(update={"user": "reader"})
