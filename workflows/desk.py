@@ -238,13 +238,16 @@ class Desk:
         now = self._situation()
         known = self._answers.get(said.id) if said.id else None
         if known is not None and _essence(known[0]) == _essence(said):
-            self._record(said, known[1].model_copy(update={"counted": False}), now, again=True)
+            told = f"said again; it counted at {known[1].at:%H:%M:%S}Z"
+            self._record(said, known[1].model_copy(update={"counted": False, "because": told}), now)
             return known[1]
-        limitation = judge(said, now)
+        # Verifying a signature is computation alone, but the library may load a part of itself for it.
+        with workflow.unsafe.imports_passed_through():
+            limitation, signed = judge(said, now), is_signed(said, now)
         if limitation is None:
-            self._apply(said, now)
+            self._apply(said, now, signed=signed)
         answer = Answer(counted=limitation is None, because=limitation or self._came_to(said), at=now.at)
-        self._record(said, answer, now)
+        self._record(said, answer, now, signed=signed)
         if answer.counted and said.id and len(self._answers) < _ANSWERS_KEPT:
             self._answers[said.id] = (said, answer)
         return answer
@@ -290,11 +293,9 @@ class Desk:
         unknown = "" if self.request.requested_by else "; who asked for the recovery is not known"
         return f"counted: {len(self.approvals)} of {self.policy.quorum} approvals{unknown}"
 
-    def _record(self, said: Decision, answer: Answer, now: Situation, *, again: bool = False) -> None:
+    def _record(self, said: Decision, answer: Answer, now: Situation, *, signed: bool = False) -> None:
         because = answer.because
-        if again:
-            because = f"said again; it counted at {answer.at:%H:%M:%S}Z"
-        elif answer.counted and said.reason:
+        if answer.counted and said.reason:
             because = f"{quoted(said.reason)[:_REASON_KEPT]} ({because})"
         self._keep(
             DecisionLine(
@@ -304,7 +305,7 @@ class Desk:
                 by=quoted(said.by),
                 counted=answer.counted,
                 because=quoted(because),
-                signed=is_signed(said, now),
+                signed=signed,
                 self_approved=answer.counted and approves_own_request(said, now),
             )
         )
@@ -320,8 +321,7 @@ class Desk:
             self._refused += 1
         self.timeline.decisions.append(line)
 
-    def _apply(self, said: Decision, now: Situation) -> None:
-        signed = is_signed(said, now)
+    def _apply(self, said: Decision, now: Situation, *, signed: bool) -> None:
         if signed:
             self._spent |= {said.nonce}
         match said.verb:
