@@ -11,7 +11,7 @@ from infra.lab.settings import SERVICES
 from tests.e2e.stand import ROOT, until
 from tests.faults.harness.dockerd import PrivateDockerd
 from tests.faults.harness.plan import Plan
-from tests.faults.harness.stand import FaultStand, assert_undisturbed
+from tests.faults.harness.stand import FaultStand, assert_fired, assert_undisturbed
 from tests.faults.record import Seen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -63,6 +63,7 @@ def test_a_docker_daemon_killed_in_the_middle_only_makes_the_recovery_longer(
         dockerd.start()
 
     ended = stand.disturbed_recovery(pause, meanwhile=strike)
+    assert_fired(ended)
     assert_undisturbed(stand, ended)
     assert Path(stand.target().shelf).is_dir()
     stand.release(ended.report["recovery_id"])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.stand import ROOT, until
 from tests.faults.harness.plan import Plan
-from tests.faults.harness.stand import FaultStand, assert_undisturbed
+from tests.faults.harness.stand import FaultStand, assert_fired, assert_undisturbed
 from tests.faults.record import Seen
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(900)]
@@ -66,6 +66,7 @@ def test_an_attempt_that_was_frozen_while_another_did_its_work_stops_itself(
 
     with a_second_worker(stand):
         ended = stand.disturbed_recovery(plan, meanwhile=freeze)
+        assert_fired(ended)
         assert_undisturbed(stand, ended)
         log = stand.state / "run" / "worker.log"
         before = log.stat().st_size

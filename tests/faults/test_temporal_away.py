@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.stand import until
 from tests.e2e.test_killed import stopped_in_the_middle
 from tests.faults.harness.plan import Plan
-from tests.faults.harness.stand import FaultStand, assert_undisturbed
+from tests.faults.harness.stand import FaultStand, assert_fired, assert_undisturbed
 from tests.faults.record import Seen
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(1800)]
@@ -29,6 +29,7 @@ def test_a_result_that_is_lost_while_the_server_is_away_is_found_again_by_the_se
     (line,) = steps_named(ended.report, step)
     assert line["attempts"] == 2
     seen(f"the server was away for 18 s when {step} had ended; it ran {line['attempts']} times")
+    assert_fired(ended)
     assert_undisturbed(stand, ended)
     stand.release(ended.report["recovery_id"])
 
@@ -49,6 +50,7 @@ def test_a_restore_goes_on_while_heartbeats_cannot_reach_the_server(stand: Fault
         stand.client.api.unpause(jobs[0])
 
     ended = stand.disturbed_recovery(meanwhile=strike, away_seconds=15)
+    assert_fired(ended)
     assert_undisturbed(stand, ended)
     assert stand.events.of("create", "restore", ended.report["recovery_id"]) == jobs
     assert stand.events.of("start", "restore", ended.report["recovery_id"]) == jobs
@@ -64,5 +66,6 @@ def test_a_server_that_is_away_for_ten_minutes_finds_the_run_where_it_was(
         Plan("ensure_following", "step", "hand", 1, "before", "kill", ("temporal",)), away_seconds=600
     )
     seen("away for 600 s")
+    assert_fired(ended)
     assert_undisturbed(stand, ended)
     stand.release(ended.report["recovery_id"])
