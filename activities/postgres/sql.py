@@ -9,6 +9,7 @@ from activities.secrets import Secrets
 from activities.tokens import require_admitted
 from domain.errors import Unavailable
 from domain.order import PostgresTarget, Target
+from domain.paths import host_path
 from domain.recovery import Copy
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -47,7 +48,8 @@ class Sql:
     ) -> Iterator[Connection]:
         """Connect to an isolated copy over its Unix socket; autocommit. Raises ``Unavailable``."""
         with _connect(
-            host=copy.socket_dir,
+            # What does not begin with a slash would be the name of a host.
+            host=host_path(copy.socket_dir, "the copy's socket"),
             port=5432,
             user=copy.user,
             password="",
