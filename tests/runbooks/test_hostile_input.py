@@ -48,7 +48,10 @@ def page_of(state: Path, ending: str) -> str:
 
 @pytest.mark.parametrize(
     ("row", "typed"),
-    [pytest.param(row, typed, marks=pytest.mark.fault(row)) for row, typed in TYPED],
+    [
+        pytest.param(row, typed, marks=pytest.mark.fault(row, at_length=n > 0))
+        for n, (row, typed) in enumerate(TYPED)
+    ],
     ids=[f"{row}-{next(iter(typed))}-{number}" for number, (row, typed) in enumerate(TYPED)],
 )
 async def test_what_is_typed_in_the_place_of_a_stack_fails_that_run_in_words_and_nothing_is_called(
@@ -69,7 +72,7 @@ async def test_what_is_typed_in_the_place_of_a_stack_fails_that_run_in_words_and
     seen(said.splitlines()[0])
 
 
-@pytest.mark.fault("K7")
+@pytest.mark.fault("K7", at_length=True)
 async def test_json_that_nests_without_end_fails_that_run_and_the_next_one_runs(
     bench: Bench, seen: Seen
 ) -> None:
@@ -120,7 +123,7 @@ async def test_hostile_words_of_people_are_on_the_record_escaped_and_stop_nothin
     seen(f"{len(refused)} refused decisions on the record, the first by {refused[0]['by']!r}")
 
 
-@pytest.mark.fault("K6")
+@pytest.mark.fault("K6", at_length=True)
 async def test_a_step_that_says_ten_megabytes_is_cut_and_the_run_goes_on(bench: Bench, seen: Seen) -> None:
     """F-K6: a 10 MB sentence and a 10 MB proof in the answer of a hand."""
     huge = "password=S3cret-of-a-log \x1b[31m" + "x" * 10_000_000
@@ -164,7 +167,7 @@ async def test_a_failure_of_ten_megabytes_parks_the_run_with_its_beginning(
     seen(view.parked_reason[:100])
 
 
-@pytest.mark.fault("K6")
+@pytest.mark.fault("K6", at_length=True)
 async def test_an_answer_that_the_server_would_not_take_parks_the_run_and_says_so(
     bench: Bench, seen: Seen
 ) -> None:
@@ -212,10 +215,8 @@ async def test_markup_in_a_reason_a_log_line_and_an_approver_is_text_everywhere(
     seen("literal in the console of the run, in HTML and in Markdown")
 
 
-@pytest.mark.fault("K1")
-async def test_a_crafted_history_names_no_report_outside_the_state_directory(
-    bench: Bench, seen: Seen
-) -> None:
+@pytest.mark.fault("K1", at_length=True)
+async def test_a_workflow_id_of_dots_and_slashes_names_no_file(bench: Bench, seen: Seen) -> None:
     """F-K1: a workflow id with dots and slashes, from which names of files are made."""
     result = await (await bench.start(workflow_id="recovery/../../../tmp/x")).result()
     assert result.outcome == "stood_down"
