@@ -30,9 +30,10 @@ WITH known AS (
            c.reltuples > 0 AS held_rows,
            current_setting('block_size')::int8 AS block,
            pg_size_bytes(current_setting('segment_size')) / current_setting('block_size')::int8 AS segment,
-           (SELECT o.oid::regclass::text FROM pg_class o WHERE o.reltoastrelid = c.oid) AS owner
+           o.oid::regclass::text AS owner
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_am a ON a.oid = c.relam LEFT JOIN pg_index i ON i.indexrelid = c.oid
+      LEFT JOIN pg_class o ON o.reltoastrelid = c.oid AND c.relkind = 't'
      WHERE c.relpersistence <> 't'
        AND (c.relkind = 'S' OR (c.relkind IN ('r', 'm', 't') AND a.amname = 'heap')
             OR (c.relkind = 'i' AND i.indisvalid))

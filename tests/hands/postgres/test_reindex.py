@@ -258,6 +258,49 @@ def test_an_index_whose_file_is_gone_is_rebuilt_without_a_restore(
     assert server.ask("SELECT count(*) FROM messages WHERE channel_id > 0") == 20000
 
 
+def test_an_index_of_another_kind_whose_file_is_gone_is_rebuilt_too(
+    server: Server, diagnosis: Diagnosis, repair: Repair
+) -> None:
+    server.do("CREATE INDEX messages_words ON messages USING gin (to_tsvector('simple', body))")
+    server.do("CHECKPOINT")
+    (server.volume_path / str(server.ask("SELECT pg_relation_filepath('messages_words')"))).unlink()
+    found = diagnosis.assess_corruption(TargetOrder(target=server.target))
+    assert found.verdict is Verdict.INDEX_ONLY, found
+    assert found.damaged_indexes == ("public.messages_words",)
+    assert repair.rebuild("public.messages_words").rebuilt == ("public.messages_words",)
+    judged = repair.verify("public.messages_words")
+    assert judged.passed, judged
+    proof = next(p for p in judged.proofs if p.name == "index public.messages_words")
+    assert "no check reads this kind of index" in proof.evidence
+
+
+def test_an_index_of_another_database_is_rebuilt_there(
+    server: Server, diagnosis: Diagnosis, faults: FileFaults, engine: Engine, sql: Sql, state: Path
+) -> None:
+    server.do("CREATE DATABASE billing")
+    with server.connect("billing") as connection:
+        connection.execute("CREATE EXTENSION amcheck")
+        connection.execute(
+            "CREATE TABLE bills AS SELECT n AS id, n % 100 AS who FROM generate_series(1, 9000) n"
+        )
+        connection.execute("CREATE INDEX bills_by_id ON bills (id)")
+    there = server.target.postgres.model_copy(update={"database": "billing"})
+    target = server.target.model_copy(update={"postgres": there})
+    faults.inject_lying_index(LyingIndexOrder(target=target))
+    found = diagnosis.assess_corruption(TargetOrder(target=server.target))
+    assert found.verdict is Verdict.INDEX_ONLY, found
+    assert found.indexes == (DamagedIndex(database="billing", name="public.bills_by_id"),)
+    order = ReindexOrder(recovery_id=RID, target=server.target, indexes=found.indexes)
+    assert Reindexing(engine, sql, Tokens(state), state).ensure_reindexed(order).rebuilt
+    judged = ReindexProof(engine, sql, state).verify_reindexed(
+        VerifyReindexedOrder(recovery_id=RID, target=server.target, indexes=found.indexes)
+    )
+    assert judged.passed, judged
+    proofs = {proof.name: proof.evidence for proof in judged.proofs}
+    assert "9,000 through the index" in proofs["index public.bills_by_id"]
+    assert {"amcheck", "amcheck billing", "full read billing"} <= set(proofs)
+
+
 def test_an_index_of_the_catalog_is_rebuilt_with_a_lock(server: Server, repair: Repair) -> None:
     done = repair.rebuild("pg_catalog.pg_attribute_relid_attnam_index", "public.gone")
     assert done.rebuilt == done.locked == ("pg_catalog.pg_attribute_relid_attnam_index",)
