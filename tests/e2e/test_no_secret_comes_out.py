@@ -56,8 +56,9 @@ def told(lab_stand: Stand) -> Told:
         lab_stand.restart_worker(CANARY_OF_THE_ENVIRONMENT=IN_THE_ENVIRONMENT, DR_OTLP_ENDPOINT=collector)
         try:
             with Watching(lab_stand) as watching:
-                lab_stand.damage_pages()
+                # Before the damage: the first such line of the log is the one that is quoted.
                 lab_stand.sql(f"DO $$ BEGIN RAISE WARNING '{LOGGED}'; END $$")
+                lab_stand.damage_pages()
                 report = lab_stand.to_the_end(lab_stand.recover())
                 _control(lab_stand, watching)
             places = gathered(lab_stand, watching, sent)
