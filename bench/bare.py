@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from bench.plain import docker, until
+from bench.plain import RESTORE_COMMAND, docker, until
 from bench.stand import Stand
 from domain.backups import Backup
 from domain.errors import Unavailable
@@ -33,7 +33,7 @@ def copy_and_start(on: Stand, backup: Backup) -> dict[str, float]:
         docker("run", "-d", "--name", name, "--network", "none", "--shm-size", "1g", *label, *user, *mount,
                "-v", f"{shelf}/postgres/wal:/archive:ro", "--entrypoint", "postgres", server.image_id,
                "--max_connections=200", "--shared_buffers=512MB", "--unix_socket_directories=/tmp",
-               '--restore_command=cp /archive/*/%f "%p"')  # fmt: skip
+               f"--{RESTORE_COMMAND}")  # fmt: skip
         ask = ("exec", "-e", "PGHOST=/tmp", name, *_READY)
         until(lambda: docker(*ask, may_fail=True) == "t", "the bare server takes writes")
         return {"copy": copied - began, "start and replay": time.monotonic() - copied}

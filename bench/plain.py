@@ -43,6 +43,10 @@ COPIED = (
     'cp -a /backup/. "$PGDATA"/ && pg_verifybackup --skip-checksums --no-parse-wal "$PGDATA"'
     ' && touch "$PGDATA/standby.signal" && initdb --sync-only -D "$PGDATA" >/dev/null'
 )
+# Each generation of the receiver has a directory of its own, and two may hold the same history file.
+RESTORE_COMMAND = (
+    'restore_command=for f in /archive/*/%f; do [ -f "$f" ] && cp "$f" "%p" && exit 0; done; exit 1'
+)
 _PATIENCE_SECONDS = 300.0
 
 
@@ -128,7 +132,7 @@ class Plain:
         self._sockets.mkdir(exist_ok=True)
         docker("run", "--rm", "-v", f"{self._sockets}:/sock", "--user", "0", "--entrypoint", "chown",
                self._server.image_id, f"{self._server.uid}:{self._server.gid}", "/sock")  # fmt: skip
-        settings = (*COPY_SETTINGS, 'restore_command=cp /archive/*/%f "%p"')
+        settings = (*COPY_SETTINGS, RESTORE_COMMAND)
         docker(
             *("run", "-d", "--name", self._copy, "--network", "none", "--shm-size", "1g"),
             *("--label", f"dr.stack={self._stand.name}", "--stop-signal", "SIGINT"),
