@@ -44,10 +44,12 @@ ready:
 	@$(BIN)/python -m infra.images
 
 tests-rest: ready
-	$(BIN)/pytest $(STACKS:%=--ignore=%)
+	$(BIN)/pytest $(STACKS:%=--ignore=%) --ignore=tests/faults
 
+# The kill tests use the lab of the end-to-end tests.
+tests-e2e: ALONG := tests/faults
 $(STACK_RUNS): tests-%: ready
-	$(BIN)/pytest tests/$*
+	$(BIN)/pytest tests/$* $(ALONG)
 
 faults: ready ## run every row of the fault catalogue, and print it
 	@$(BIN)/python -m tests.faults.catalogue --write docs/faults.md

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.faults.record"]
+pytest_plugins = ["tests.faults.record", "tests.e2e.session"]
 
 TESTS = Path(__file__).parent
 TIER_OF_FOLDER = {

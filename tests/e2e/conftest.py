@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-import docker
 import pytest
 
-from domain.errors import Refused
 from tests.e2e.stand import Stand
 from tests.e2e.witness import Host, Users
 
@@ -18,24 +16,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "e2e":
             item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
-
-
-@pytest.fixture(scope="session")
-def lab_stand() -> Iterator[Stand]:
-    try:
-        client = docker.from_env(timeout=10)
-        client.ping()
-        client.close()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    stand = Stand()
-    try:
-        stand.up()
-        yield stand
-    except Refused as reason:
-        pytest.skip(str(reason))
-    finally:
-        stand.down()
 
 
 @pytest.fixture

@@ -1,36 +1,23 @@
-"""One decorated stand for all kill tests."""
+"""The decorated stand of the kill tests: the one that the end-to-end tests of the same run use too."""
 
 from collections.abc import Iterator
 
-import docker
 import pytest
 
-from domain.errors import Refused
 from tests.faults.harness.stand import FaultStand
 
 
 @pytest.fixture(scope="session")
-def fault_stand() -> Iterator[FaultStand]:
-    try:
-        client = docker.from_env(timeout=10)
-        client.ping()
-        client.close()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    stand = FaultStand()
-    try:
-        stand.up()
-        yield stand
-    except Refused as reason:
-        pytest.skip(str(reason))
-    finally:
-        stand.down()
+def fault_stand(lab_stand: FaultStand) -> FaultStand:
+    return lab_stand
 
 
 @pytest.fixture
 def stand(fault_stand: FaultStand) -> Iterator[FaultStand]:
-    """Hand out the stand with no run open and no fault set."""
+    """Hand out the stand with a sound database, no run open and no fault set."""
     fault_stand.end_open_run()
+    if fault_stand.dirty:
+        fault_stand.to_the_end(fault_stand.recover())
     yield fault_stand
-    fault_stand.folder.arm()
+    fault_stand.folder.disarm()
     fault_stand.end_open_run()

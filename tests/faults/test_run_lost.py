@@ -26,8 +26,8 @@ def leftovers_of(said: Said) -> dict[str, Any]:
 
 def lose_the_run(stand: FaultStand) -> str:
     """Recover up to the promotion, stop the worker for good there, and return the recovery id."""
-    if not stand.dirty:
-        stand.damage_pages()
+    stand.sound = stand.content()
+    stand.damage_pages()
     stand.folder.arm(PAUSED)
     stand.recover()
     recovery_id = stand.wait("gate").recovery_id
@@ -87,8 +87,7 @@ def test_a_cancelled_run_ends_its_step_parks_and_says_where_everything_is(
 ) -> None:
     """F-A11: run cancelled by hand in the middle; the current effect finishes, and the run parks."""
     before = stand.artefacts()
-    if not stand.dirty:
-        stand.damage_pages()
+    stand.damage_pages()
     stand.folder.arm(Plan("ensure_following", "step", "hand", 1, "after", "delay", seconds=2.0))
     run_id = stand.recover()
     until(stand.folder.fired, "the copy follows")

@@ -58,7 +58,7 @@ class Numbering:
 
     def around(self, client: str, label: str, effect: Callable[[], Any]) -> Any:
         """Run an effect between its two sides; effects inside an effect are part of it."""
-        if getattr(self._inside, "now", False) or not activity.in_activity():
+        if getattr(self._inside, "now", False) or not activity.in_activity() or not self._folder.armed:
             return effect()
         made = self._number(client, label)
         self.strike(made, "before")
@@ -72,6 +72,8 @@ class Numbering:
 
     async def hand(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Run a hand between its two sides, which are the boundaries of its step."""
+        if not self._folder.armed:
+            return await call()
         made = self._number("step", "hand")
         await asyncio.to_thread(self.strike, made, "before")
         answer = await call()

@@ -123,6 +123,15 @@ class Folder:
         path = self.path / "forgetful"
         return path.read_text() if path.is_file() else ""
 
+    def disarm(self) -> None:
+        """Number nothing more, until faults are set again."""
+        self._plans_file.unlink(missing_ok=True)
+
+    @property
+    def armed(self) -> bool:
+        """Tell whether effects are numbered."""
+        return self._plans_file.exists()
+
     def plans(self) -> list[Plan]:
         """Return the faults that were set."""
         if not self._plans_file.is_file():

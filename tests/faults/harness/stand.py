@@ -54,11 +54,6 @@ class FaultStand(Stand):
             "FAULT_ROOTS": f"{shelf}:{self.state}",
         }
 
-    def up(self) -> None:
-        """Start everything, and note what the data is while it is sound."""
-        super().up()
-        self.sound = self.content()
-
     def content(self) -> Content:
         """Return the digests of the rows of every table, without what a recovery itself writes."""
         tables = self.sql(
@@ -101,6 +96,7 @@ class FaultStand(Stand):
         away for ``away_seconds``.
         """
         if not self.dirty:
+            self.sound = self.content()
             self.damage_pages()
         before = self.artefacts()
         self.folder.arm(*plans)
