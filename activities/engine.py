@@ -9,7 +9,7 @@ from docker.errors import APIError, NotFound
 
 from activities.engine_errors import CONFLICT, changing, speaking
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
-from activities.scrub import secrets_in, without
+from activities.scrub import readable, secrets_in, without
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
@@ -179,18 +179,24 @@ class Engine:
     ) -> str:
         """Return the last lines of both streams, without the secrets of the container's environment.
 
-        ``since`` is a Unix time in seconds.
+        Endless lines are cut, and of an endless log the end is read. ``since`` is a Unix time in seconds.
         """
         with speaking(operand(name)):
             try:
-                raw: bytes = self._client.api.logs(
-                    name, tail=cast("Any", tail), since=since, timestamps=timestamps
+                stream = self._client.api.logs(
+                    name,
+                    tail=cast("Any", tail),
+                    since=since,
+                    timestamps=timestamps,
+                    stream=True,
+                    follow=False,
                 )
+                said = readable(cast("Any", stream))
             except NotFound:
                 raise Unavailable("the container is gone", where=name, code="job-gone") from None
         found = self.look(name)
         known = () if found is None else found.raw["Config"].get("Env") or ()
-        return without(raw.decode(errors="replace"), secrets_in(known))
+        return without(said, secrets_in(known))
 
     def run(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable
 
 from domain.inert import HIDDEN
@@ -13,6 +14,8 @@ _SECRET = re.compile(
 _PLACE = re.compile(r"(?i)(file|path|dir)$")
 _IN_ADDRESS = re.compile(r"://[^\s:/@]*:([^\s]+)@")
 _LEAST = 6
+_LOG_BYTES = 16 * 1024 * 1024
+_LINE = 4000
 _PLAIN_WORD = re.compile(r"[a-z]+|\d+")
 
 
@@ -30,6 +33,22 @@ def secrets_in(environment: Iterable[str]) -> set[str]:
         if "://" not in value:
             found |= {value, *_texts(value)}
     return {one for one in found if len(one) >= _LEAST and _PLAIN_WORD.fullmatch(one) is None}
+
+
+def readable(stream: Iterable[bytes]) -> str:
+    """Return the end of a log as text, its lines cut.
+
+    A service may log gigabytes, and a line of megabytes keeps a pattern busy for hours (F-K6, F-K7).
+    """
+    kept: deque[bytes] = deque()
+    held = 0
+    for piece in stream:
+        kept.append(piece[-_LOG_BYTES:])
+        held += len(kept[-1])
+        while held > _LOG_BYTES and len(kept) > 1:
+            held -= len(kept.popleft())
+    text = b"".join(kept).decode(errors="replace")
+    return "\n".join(line[:_LINE] for line in text.split("\n"))
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
