@@ -1,6 +1,7 @@
 """Text of others where it is shown: it stays text, on its line, and tells no secret."""
 
 import io
+import itertools
 import json
 import logging
 import random
@@ -12,8 +13,9 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from activities.postgres.witnesses import damage_in
 from activities.report_page.render import as_html, as_json, as_markdown, as_yaml
-from activities.scrub import secrets_in, without
+from activities.scrub import readable, secrets_in, without
 from domain.backups import PassedOver
 from domain.errors import Unavailable
 from domain.inert import LONGEST, markdown, quoted, visible
@@ -205,6 +207,20 @@ def test_a_containers_own_secrets_are_taken_out_of_its_log() -> None:
     ]
     log = 'said "correct horse" and s3cr3t/@x and 0123456789abcdef of postgres in /shelf/.pgpass'
     assert without(log, secrets_in(environment)) == 'said "***" and *** and *** of postgres in /shelf/.pgpass'
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.fault("K6")
+def test_of_an_endless_log_the_end_is_read_and_its_lines_are_cut(seen: Seen) -> None:
+    """F-K6: a service that logs gigabytes, in lines on which a pattern would never end."""
+    pieces = (b"heap tuple " * 1000 for _ in range(4_000))
+    text = readable(itertools.chain(pieces, [b"\nthe last line\n"]))
+    assert text.endswith("\nthe last line\n")
+    assert max(len(line) for line in text.split("\n")) <= 4000
+    assert damage_in(text) is None
+    assert readable([]) == ""
+    assert readable([b"a\n", b"b"]) == "a\nb"
+    seen(f"of 44 MB {len(text)} characters were kept")
 
 
 def test_a_weak_word_in_the_place_of_a_password_does_not_make_the_log_useless() -> None:
