@@ -19,7 +19,7 @@ class Changed(DatabaseCorruption):
         """Run the same scenario."""
         return await self.conduct(self.recover)
 
-    async def _assess(self, target: Target) -> Assessment:
+    async def assess(self, target: Target) -> Assessment:
         order = TargetOrder(target=target)
         await self.step("Look twice", Diagnosis.assess_corruption, order, step_id="assess:again")
-        return await super()._assess(target)
+        return await super().assess(target)
