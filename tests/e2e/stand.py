@@ -260,7 +260,8 @@ class Stand:
             assert not parked, f"parked at {view.parked_step}: {view.parked_reason}\n" + "\n".join(view.lines)
             time.sleep(0.5)
         report = self.report(run_id)
-        self.dirty = report["outcome"] != "recovered"
+        # A run that stood down has damaged nothing either.
+        self.dirty = self.dirty and report["outcome"] != "recovered"
         return report
 
     def report(self, run_id: str) -> dict[str, Any]:
