@@ -1,6 +1,5 @@
 """The restored copy as a standby without network, fed by the archive."""
 
-import os
 import re
 import time
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities import plain_files
 from activities.engine import ContainerState, Engine, Job
 from activities.postgres import maxima
 from activities.postgres.fence import Fencing
@@ -127,20 +127,16 @@ class Following:
                 hint="choose a shorter DR_STATE",
                 code="socket-path",
             )
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The copy's user owns the directory and may put links into it: none is written through.
+        plain_files.own(path, server.uid, server.gid)
         texts = {
             "pg_hba.conf": "local all all trust\n",
             "pg_ident.conf": "",
             "restore.sh": script("restore_wal.sh"),
         }
         for name, text in texts.items():
-            fresh = path / f".{name}.new"
-            fresh.write_text(text)
-            fresh.chmod(0o500 if name.endswith(".sh") else 0o400)
-            os.chown(fresh, server.uid, server.gid)
-            fresh.replace(path / name)
-        os.chown(path, server.uid, server.gid)
-        path.chmod(0o700)
+            plain_files.replace(path / name, text.encode(), mode=0o500 if name.endswith(".sh") else 0o400)
 
     def _start(self, order: FollowOrder, copy: Copy) -> None:
         refuse_if_in_use(self._engine, {order.volume})

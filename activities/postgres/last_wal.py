@@ -1,12 +1,13 @@
 """Brings the last WAL of the stopped server to the copy."""
 
-import shutil
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
+from activities import plain_files
 from activities.engine import Engine
 from activities.postgres.fence import Fencing
 from activities.postgres.one_shot import prove
@@ -128,20 +129,23 @@ class Draining:
         if ours:
             self._engine.stop(name, 10)
         aside = Path(copy.socket_dir) / "aside"
-        aside.mkdir(exist_ok=True)
-        _own(aside, target)
+        plain_files.own(aside, target.postgres.uid, target.postgres.gid)
         pattern = f"*/{copy.timeline:08X}*.partial"
         found_ones = (Path(target.shelf) / "postgres" / "wal").glob(pattern)
-        for partial in sorted(found_ones, key=lambda path: path.stat().st_mtime, reverse=True):
+        for partial in sorted(found_ones, key=lambda path: path.lstat().st_mtime, reverse=True):
             kept = aside / partial.name.removesuffix(".partial")
-            if not kept.exists():
-                fresh = kept.with_suffix(".new")
-                shutil.copyfile(partial, fresh)
-                _own(fresh, target)
-                fresh.replace(kept)
+            content = None if kept.exists() else _segment(partial, copy.wal_segment_bytes)
+            if content is not None:
+                plain_files.replace(kept, content)
         if ours:
             self._engine.remove(name, force=True)
 
 
-def _own(path: Path, target: Target) -> None:
-    shutil.chown(path, target.postgres.uid, target.postgres.gid)
+def _segment(path: Path, segment_bytes: int) -> bytes | None:
+    """Return a segment's content; what is a link, a pipe or larger is none (F-K2)."""
+    try:
+        return plain_files.read(path, segment_bytes)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EINVAL, errno.EFBIG}:
+            return None
+        raise

@@ -1,9 +1,9 @@
 """Settings of a copy that must not be lower than the server's: it would stop, or pause in silence."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from activities import plain_files
 from domain.order import Target
 from domain.recovery import Copy
 
@@ -15,6 +15,7 @@ MAXIMA = {
     "max_locks_per_xact setting": "max_locks_per_transaction",
 }
 """What ``pg_controldata`` calls them, and their names as settings."""
+_LIMIT_BYTES = 64 * 1024
 FILE = "maxima"
 """Beside the copy's socket: a container cannot be given other arguments, so it reads them at each start."""
 
@@ -38,15 +39,18 @@ def write(copy: Copy, target: Target, settings: Mapping[str, str | int]) -> bool
     after = {name: max(number(str(value)), before.get(name, 0)) for name, value in settings.items()}
     if after == before:
         return False
-    fresh = path.with_suffix(".new")
-    fresh.write_text("".join(f"--{name}={value}\n" for name, value in sorted(after.items())))
-    shutil.chown(fresh, target.postgres.uid, target.postgres.gid)
-    fresh.replace(path)
+    text = "".join(f"--{name}={value}\n" for name, value in sorted(after.items()))
+    plain_files.own(path.parent, target.postgres.uid, target.postgres.gid)
+    plain_files.replace(path, text.encode(), mode=0o400)
     return True
 
 
 def read(copy: Copy) -> dict[str, int]:
     """Return what the copy starts with; nothing before its first start."""
     path = Path(copy.socket_dir) / FILE
-    words = path.read_text().split() if path.is_file() else []
-    return {name: number(value) for name, _, value in (word[2:].partition("=") for word in words)}
+    try:
+        words = plain_files.read(path, _LIMIT_BYTES).decode(errors="replace").split()
+    except OSError:
+        words = []
+    known = (word[2:].partition("=") for word in words)
+    return {name: number(value) for name, _, value in known if name in MAXIMA.values()}
