@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from activities import catalogue, plain_files
-from activities.postgres import manifest, shelf
+from activities.engine import Engine
+from activities.postgres import manifest, maxima, shelf
+from activities.postgres.last_wal import Draining
 from activities.postgres.restore import Restoring
 from activities.postgres.slots import record_slot, recorded_slot
 from activities.records import Records
@@ -18,7 +20,7 @@ from activities.tokens import Tokens
 from domain.backups import Level
 from domain.errors import BackupUnusable, Refused
 from domain.order import Order, Token
-from domain.recovery import RestoreOrder
+from domain.recovery import Copy, RestoreOrder
 from domain.report import ReportOrder
 from tests.faults.record import Seen
 from tests.hands.hostile.planted import NOW, SECRET, Planted, entry, planted, target_on, untouched
@@ -233,3 +235,45 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_holds_nobody(place: Planted, 
     assert not received.archive.closed
     assert recorded_slot(place.shelf / "postgres") is None
     seen(str(place.reasons()))
+
+
+@pytest.mark.fault("K2")
+def test_a_partial_segment_that_is_a_link_is_not_copied_for_the_server(place: Planted, seen: Seen) -> None:
+    """F-K2: the receiver's unfinished segment is a link to a file that only root may read."""
+    wal = place.shelf / "postgres" / "wal" / "dr_recv_1"
+    wal.mkdir(parents=True)
+    (wal / "000000010000000000000002.partial").symlink_to(place.outside / "passwd")
+    (wal / "000000010000000000000003.partial").write_bytes(b"w" * 100)
+    sockets = place.shelf / "sockets"
+    sockets.mkdir()
+    copy = Copy(
+        container="dr-x-copy",
+        volume="v",
+        socket_dir=str(sockets),
+        user="postgres",
+        database="d",
+        timeline=1,
+        replayed_lsn="0/1",
+        wal_segment_bytes=16 * 1024 * 1024,
+    )
+    Draining(Nobody(), untouched(), Tokens(place.shelf), place.shelf)._retire_receiver(
+        target_on(str(place.shelf)), copy
+    )
+    assert [path.name for path in (sockets / "aside").iterdir()] == ["000000010000000000000003"]
+    (sockets / maxima.FILE).symlink_to(place.outside / "passwd")
+    before = place.forbidden()
+    assert maxima.read(copy) == {}
+    assert maxima.write(copy, target_on(str(place.shelf)), {"max_connections": 7})
+    assert maxima.read(copy) == {"max_connections": 7}
+    assert place.forbidden() == before
+    seen("the link was left out, and the one in the copy's directory was replaced")
+
+
+class Nobody(Engine):
+    """An engine on which nothing runs."""
+
+    def __init__(self) -> None:
+        pass
+
+    def look(self, name: str) -> None:
+        """Find nothing."""
