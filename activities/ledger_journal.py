@@ -13,6 +13,7 @@ from typing import IO
 from domain.errors import Refused
 from domain.ledger import JournalLine, MarkerState, Store
 from domain.markers import Known, read_journal
+from domain.paths import one_part
 
 COMPACT_AFTER = 3600
 """Pruned markers after which their lines leave the journal."""
@@ -22,7 +23,8 @@ class LedgerFiles:
     """Where the ledger of one stack keeps what must outlive the stack; all under ``DR_STATE``."""
 
     def __init__(self, state: Path, stack: str) -> None:
-        """``state`` is ``DR_STATE``."""
+        """``state`` is ``DR_STATE``. Raises ``Refused`` when ``stack`` is no file name."""
+        one_part(stack, "the name of a stack")
         self.directory = state / "ledger" / stack
         self.recovery_open = state / "recovery-open" / stack
         self.pause_postgres = self.directory / "pause-postgres"

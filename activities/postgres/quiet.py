@@ -14,6 +14,7 @@ from activities.postgres.one_shot import prove
 from activities.postgres.sql import Connection, Sql
 from domain.errors import Unavailable
 from domain.order import Outcome, TargetOrder
+from domain.paths import one_part
 from domain.recovery import Proof
 
 _OURS: LiteralString = (
@@ -81,7 +82,7 @@ class Quiet:
         return Outcome(sentence=f"Autovacuum is {now} again, as before.")
 
     def _record(self, order: TargetOrder) -> Path:
-        return self._directory / f"{order.target.stack}.json"
+        return self._directory / f"{one_part(order.target.stack, 'the name of a stack')}.json"
 
     def _remember(self, record: Path, connection: Connection) -> None:
         """Write down what was set, before it is changed."""
