@@ -10,6 +10,7 @@ import pytest
 
 from activities import catalogue, plain_files
 from activities.engine import Engine
+from activities.ledger_journal import LedgerFiles
 from activities.postgres import manifest, maxima, shelf
 from activities.postgres.last_wal import Draining
 from activities.postgres.restore import Restoring
@@ -109,6 +110,7 @@ async def test_records_tokens_and_reports_stay_in_the_state_directory(
         lambda: records.read("swap", name),
         lambda: records.remove("swap", name),
         lambda: Tokens(state).admit(Order(token=Token(run_started_ns=1)), name),
+        lambda: LedgerFiles(state, name),
     ]
     for act in acts:
         with pytest.raises(Refused) as refused:
