@@ -55,6 +55,7 @@ class Closing:
     closing = False
     loaded: bool
     headline = ""
+    left_out: int
 
     def open_evidence(self) -> None:
         """Start with nothing measured."""
@@ -120,6 +121,7 @@ class Closing:
             ended_at=workflow.now(),
             marks=tuple(line.marks),
             decisions=tuple(line.decisions),
+            decisions_left_out=self.left_out,
             waits=tuple(line.waits),
             passed_over=tuple(found.passed_over),
             notes=tuple(line.notes),

@@ -60,9 +60,9 @@ class Gates(Desk, Closing):
         """
         await self._between_steps()
         policy = self.facts.stack.gates.get(brief.gate, GatePolicy())
-        opened = workflow.now()
+        opened, rungs = workflow.now(), list(policy.rungs())
         while True:
-            came_to = await self._ask(brief, policy, opened)
+            came_to = await self._ask(brief, policy, opened, rungs)
             if came_to == "approved":
                 self.agreed_at = min(approval.at for approval in self.approvals)
                 self.timeline.mark("decided", workflow.now())
@@ -71,7 +71,7 @@ class Gates(Desk, Closing):
             if came_to == "nobody":
                 waited = f"nobody decided at the gate {brief.gate} within {_spoken(policy.deadline)}"
                 await self.park(f"gate:{brief.gate}", f"{waited}; retry asks again", code="gate-deadline")
-                opened = workflow.now()
+                opened, rungs = workflow.now(), list(policy.rungs())
             if again is not None:
                 brief = await again()
 
@@ -80,7 +80,7 @@ class Gates(Desk, Closing):
         return self.agreed_at is not None and workflow.now() > self.agreed_at + self.policy.valid_for
 
     async def _ask(
-        self, brief: Brief, policy: GatePolicy, opened: datetime
+        self, brief: Brief, policy: GatePolicy, opened: datetime, rungs: list[Rung]
     ) -> Literal["approved", "nobody", "stale"]:
         again = bool(self.earlier_digests or self.digest)
         self.open_gate(brief, policy)
@@ -99,6 +99,7 @@ class Gates(Desk, Closing):
             policy,
             since=opened,
             until=min(deadline, workflow.now() + policy.valid_for),
+            rungs=rungs,
         )
         closed = self._situation().closed_gate if decided else "the brief grew old: it is asked again"
         expired = workflow.now() >= deadline
@@ -179,14 +180,16 @@ class Gates(Desk, Closing):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        rungs: list[Rung] | None = None,
     ) -> bool:
         """Wait for a decision and return true, or until an instant and return false.
 
-        Reminders grow rarer, so that history stays small; the escalation counts from ``since``.
+        Reminders grow rarer, so that history stays small; the escalation counts from ``since``, and a rung
+        that was told is taken from ``rungs``.
         """
         began = workflow.now()
         since = since or began
-        patience, rungs = policy.remind_after, [r for r in policy.rungs() if since + r.after >= began]
+        patience, rungs = policy.remind_after, list(policy.rungs()) if rungs is None else rungs
         remind_at = began + patience
         self.waiting_since = since
         while True:
@@ -198,11 +201,15 @@ class Gates(Desk, Closing):
                 answered, now = False, workflow.now()
             else:
                 answered, now = True, workflow.now()
-            if answered or (until is not None and now >= until):
+            if answered:
                 break
             waits = f"{self.stack_name} still waits, {what}, since {since:%Y-%m-%d %H:%M}Z"
-            if rungs and now >= since + rungs[0].after:
+            while rungs and now >= since + rungs[0].after:
                 await self._escalate(rungs.pop(0), waits)
+            if until is not None and now >= until:
+                # People may have answered while others were told.
+                answered = decided()
+                break
             if now >= remind_at:
                 await self.tell(f"Reminder: {waits}", to=policy.roles)
                 patience = min(patience * 2, LONGEST_REMINDER)

@@ -10,6 +10,8 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
 
 from domain.approval import Answer, Decision, Verb
 from domain.gates import Approver, GatePolicy
@@ -19,6 +21,7 @@ from domain.order import Facts
 from domain.signing import sign
 from tests.domain.people import FIRST, KEYS, PEM, SECOND
 from tests.runbooks.conftest import STACK, TARGET, Bench
+from workflows.database_corruption import DatabaseCorruption
 
 Handle = WorkflowHandle[Any, RecoveryResult]
 PEOPLE = (Approver(name=FIRST, key=KEYS[FIRST][0]), Approver(name=SECOND, key=KEYS[SECOND][0]))
@@ -101,3 +104,9 @@ async def until_asked_again(bench: Bench, handle: Handle, earlier: str) -> Statu
             if view.digest != earlier:
                 return view
             await asyncio.sleep(0.05)
+
+
+async def replays(handle: Handle) -> None:
+    """Judge everything that was said once more, from the history alone; it must come to the same."""
+    replayer = Replayer(workflows=[DatabaseCorruption], data_converter=pydantic_data_converter)
+    await replayer.replay_workflow(await handle.fetch_history())
