@@ -135,6 +135,18 @@ async def test_an_abort_at_any_step_ends_with_where_things_are(
     seen(f"{len(stood)} steps were aborted; the last: {list(stood.values())[-1]}")
 
 
+async def test_a_run_that_was_ended_in_the_exchange_does_not_claim_to_know_where_the_data_is(
+    bench: Bench,
+) -> None:
+    bench.hands.fail("ensure_swapped_in", Refused("no answer after the exchange", code="silent"))
+    handle = await bench.start()
+    await tell(handle, "approve", spoken(await bench.until(handle, "gate")))
+    await bench.until(handle, "needs_human")
+    await tell(handle, "abort", {"by": FIRST, "reason": "I look myself"})
+    where, _ = stands(bench, await handle.result())
+    assert "whether v holds the damaged or the restored data was not told" in where
+
+
 async def test_an_undo_that_fails_parks_until_a_person_says_what_to_do(bench: Bench) -> None:
     bench.hands.fail("ensure_discarded", Refused("the volume is in use", code="in-use"))
     result = asyncio.create_task(abort_at(bench, "ensure_following"))
