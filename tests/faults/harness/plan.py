@@ -54,6 +54,11 @@ class Effect:
             return f"sql {words[1].split('(')[0]}"
         return f"{self.client} {words[0]}"
 
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """By what an effect is known again in another run."""
+        return self.step, self.client, self.label, self.nth
+
     def __str__(self) -> str:
         """Name the effect as a person would look for it."""
         return f"{self.number}: {self.step} {self.client} {self.label} (#{self.nth})"
@@ -82,8 +87,7 @@ class Plan:
 
     def strikes(self, effect: Effect, side: Side) -> bool:
         """Tell whether this is the place."""
-        place = (effect.step, effect.client, effect.label, effect.nth, side)
-        return place == (self.step, self.client, self.label, self.nth, self.side)
+        return (*effect.place, side) == (self.step, self.client, self.label, self.nth, self.side)
 
 
 class Folder:
