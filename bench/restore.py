@@ -137,11 +137,7 @@ def _by_hand(on: Stand, size: Size, backup: Backup) -> None:
 def _seconds_of(report: Report) -> dict[str, float]:
     """Return the time of each step until the users were served, in order."""
     verified = next(mark.at for mark in report.marks if mark.name == "verified")
-    return {
-        step.title if step.id != "measure_loss:all" else f"{step.title} (all)": step.seconds or 0.0
-        for step in report.steps
-        if step.started_at < verified
-    }
+    return {step.title: step.seconds or 0.0 for step in report.steps if step.started_at < verified}
 
 
 # -- what is told ---------------------------------------------------------------------------------

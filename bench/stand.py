@@ -9,6 +9,7 @@ from typing import Any
 import docker
 import psycopg
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities.containers import Containers
 from activities.engine import Engine
@@ -33,6 +34,7 @@ from workflows.backup import BackupRequest
 from workflows.release import ReleaseRequest
 
 GB = 10**9
+LONGEST_RECOVERY_SECONDS = 3600
 _GROW_ROWS = 200_000
 _GROW = """
 INSERT INTO nchat_audit_logs (user_id, action, entity_type, entity_id, channel_id, old_values, new_values,
@@ -167,7 +169,8 @@ class Stand:
             )
             approving = asyncio.create_task(self._approve(client, workflow_id))
             try:
-                result = await orchestrator.result_of(handle)
+                async with asyncio.timeout(LONGEST_RECOVERY_SECONDS):
+                    result = await orchestrator.result_of(handle)
             finally:
                 approving.cancel()
             return result.recovery_id, (await handle.describe()).history_length
@@ -181,7 +184,9 @@ class Stand:
     async def _approve(self, client: Client, workflow_id: str) -> None:
         approved = ""
         while True:
-            view = await orchestrator.look(client, workflow_id)
+            view = None
+            with contextlib.suppress(Unavailable, RPCError):  # the run is asked again
+                view = await orchestrator.look(client, workflow_id)
             if view is not None and view.state == "gate" and view.digest != approved:
                 approved = view.digest
                 said = Message(gate=view.gate, digest=view.digest, by="bench approver")
