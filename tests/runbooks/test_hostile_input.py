@@ -191,7 +191,7 @@ async def test_markup_in_a_reason_a_log_line_and_an_approver_is_text_everywhere(
 ) -> None:
     """F-K8: templates, scripts, Markdown images and formulas by way of reason, approver and service reply."""
     bench.hands.fail("ensure_restored", Refused(f"last log line: {MARKUP}", code="broken"), times=1)
-    handle = await bench.start(RecoveryRequest(requested_by=MARKUP, reason=MARKUP))
+    handle = await bench.start(RecoveryRequest(requested_by=f"{MARKUP} asks", reason=MARKUP))
     await bench.until(handle, "needs_human")
     shown = (await handle.query("__temporal_workflow_metadata")).current_details
     assert "7*7" in shown.replace("\\", "")
