@@ -10,7 +10,7 @@ from domain.paths import host_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _IMAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_:@-]|[./](?![./])){0,500}")
-_INSIDE = re.compile(r"/(?:[^/:\x00-\x1f]+/?)*:(?:ro|rw)")
+_INSIDE = re.compile(r"/(?:[^/:\x00-\x1f]+/?)*:(?:ro|rw(?:,nocopy)?)")
 
 
 def operand(name: str) -> str:
