@@ -12,6 +12,8 @@ from infra.lab.lab import Lab
 from tests.e2e.secrets_seen import Watching, found_in, gathered, spans
 from tests.e2e.stand import Stand
 
+pytestmark = pytest.mark.mutant("M23", at_length=True)
+
 CONTROL = f"control-{secrets.token_hex(8)}"
 IN_A_LOG = f"S3cret-{secrets.token_hex(8)}"
 IN_A_FILE = f"filed-{secrets.token_hex(8)}"
