@@ -1,7 +1,7 @@
 #!/bin/sh
 # Records of the WAL that a copy can see: $1 timeline, $2 first LSN, $3 the copy's PGDATA,
 # $4 seconds, $5 a relation as spc/db/file or empty, $6 blocks as 12|13 or empty.
-# With a relation: its records that write one of the blocks, the first 20. Without: every relation touched.
+# With a relation: its records that write one of the blocks, the first 5 of each. Without: every relation touched.
 # Last line: "end <number of records read>"; 0 says that nothing could be read.
 set -u
 tli=$1 lsn=$2 data=$3 limit=$4 relation=$5 blocks=$6
@@ -24,7 +24,9 @@ until=$(printf '%X/%X' $((number * size >> 32)) $((number * size & 0xFFFFFFFF)))
 timeout "$limit" pg_waldump -p "$links" -t "$tli" -s "$lsn" -e "$until" ${relation:+-R "$relation"} >"$links/out" 2>"$links/err"
 if [ $? -eq 124 ]; then echo "end 0"; exit 0; fi
 if [ -n "$relation" ]; then
-    grep -E "rel $relation( fork main)? blk ($blocks)( |\$|,)" "$links/out" | cut -c1-400 | head -n 20
+    grep -E "rel $relation( fork main)? blk ($blocks)( |\$|,)" "$links/out" | cut -c1-400 | awk -v blocks="$blocks" '
+        BEGIN { n = split(blocks, block, "|") }
+        { for (i = 1; i <= n; i++) if ($0 ~ " blk " block[i] "( |$|,)" && told[block[i]]++ < 5) { print; next } }'
 else
     grep -oE 'rel [0-9]+/[0-9]+/[0-9]+' "$links/out" | sort -u
 fi

@@ -71,7 +71,9 @@ def test_damage_that_travelled_through_the_wal_is_found_on_the_copy_and_named(sc
 
     plain = copy_on(scene, scene.restore(2).volume).wait()
     until(lambda: plain.ask("SELECT count(*) FROM messages WHERE id > 30000") == 3000, "the copy lags behind")
-    assert plain.ask("SELECT count(*) FROM messages WHERE id <= 20000") == 20000 - lost
+    # By the heap: an index that still has the erased rows would count them.
+    there = "SELECT count(*) FROM messages WHERE id + 0 <= 20000 AND body IS NOT NULL"
+    assert plain.ask(there) == 20000 - lost
     assert str(plain.ask(f"SELECT body FROM messages WHERE id = {victim}")).startswith("GARBLED!")  # noqa: S608 - a number
     assert plain.run("pg_amcheck", "-d", "chat", "--heapallindexed").exit_code == 0
     assert plain.run("pg_dump", "-d", "chat", "-f", "/dev/null").exit_code == 0

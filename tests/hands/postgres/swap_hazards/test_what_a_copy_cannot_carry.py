@@ -1,10 +1,13 @@
 """The rest: data outside the volume, a copy that is not on disk, memory, stop signals, open ends."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from activities.postgres.backup import Backups
 from activities.postgres.integrity import Integrity, VerifyServerOrder
+from activities.postgres.memory import share_for_copy
 from activities.tokens import Tokens
 from domain.backups import BackupOrder, ReceiveOrder
 from domain.errors import BackupUnusable, Refused
@@ -121,3 +124,18 @@ def test_prepared_transactions_and_other_collations_are_stated(scene: Scene) -> 
     judged = hand.verify_server(VerifyServerOrder(target=scene.target, expected_timeline=promoted.timeline))
     assert judged.passed, judged
     assert "1 wait for COMMIT PREPARED or ROLLBACK PREPARED: half way in chat" in str(judged.proofs)
+
+
+@pytest.mark.unit
+@pytest.mark.swap_hazard(19)
+def test_a_host_without_memory_for_a_second_server_is_refused_before_it_starts(tmp_path: Path) -> None:
+    """Row 19 of what bites in a swap: a second server without bounds makes the host end one of the two."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 4000000 kB\nMemAvailable: 1048576 kB\n")
+    share = share_for_copy(meminfo)
+    assert share.limit_bytes == 768 << 20
+    assert share.settings() == {"shared_buffers": "192MB", "maintenance_work_mem": "96MB"}
+    meminfo.write_text("MemAvailable: 600000 kB\n")
+    with pytest.raises(Refused, match="no-memory"):
+        share_for_copy(meminfo)
+    assert share_for_copy(tmp_path / "nothing").limit_bytes is None
