@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.stand import Stand
 from tests.e2e.witness import Host
+from tests.faults.record import Seen
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +24,16 @@ def test_an_unknown_stack_is_refused(stand: Stand, plan: tuple[str, ...]) -> Non
     assert "no stack is named nowhere" in said.out + said.progress
 
 
-def test_a_container_of_the_right_name_from_another_project_is_refused(stand: Stand) -> None:
+@pytest.mark.fault("B3")
+def test_a_container_of_the_right_name_from_another_project_is_refused(stand: Stand, seen: Seen) -> None:
+    """F-B3: the container of the right name is of another project than the stack file says."""
     foreign = stand.foreign
     said = stand.dr("recover", "corruption", "--no-plan", "--yes-stack", foreign, "--stack", foreign)
     assert said.code == 5, said
     told = said.out + said.progress
     assert f"{stand.prefix}_postgres" in told
     assert f"belongs to project {stand.settings.project}" in told
+    seen(f"{stand.prefix}_postgres belongs to project {stand.settings.project}")
 
 
 def test_an_unknown_key_in_the_stack_file_is_refused_with_its_name_and_line(stand: Stand) -> None:

@@ -5,6 +5,7 @@ import pytest
 from activities.containers import Containers
 from domain.errors import Refused
 from domain.order import Facts, StackOrder, TargetOrder
+from tests.faults.record import Seen
 from tests.hands.chat_stack import ChatStack, remove_project, start_part
 
 
@@ -73,11 +74,14 @@ def test_a_missing_service_is_refused_and_an_optional_one_is_not_configured(chat
     assert "not configured: typesense" in facts.sentence
 
 
-def test_a_container_of_the_right_name_from_another_project_is_refused(chat: ChatStack) -> None:
+@pytest.mark.fault("B3")
+def test_a_container_of_the_right_name_from_another_project_is_refused(chat: ChatStack, seen: Seen) -> None:
+    """F-B3: a container of the right name exists and is of another project, found by label or by override."""
     other = f"{chat.project}x"
     name = f"{chat.project}-chat_cache"
     started = start_part(chat, "redis", project=other, name=name)
     try:
+        seen(f"{name} of project {other} runs")
         with pytest.raises(Refused, match=f"belongs to project {other}") as error:
             observe(chat, ("services:\n", "services:\n  cache: {kind: redis}\n"))
         assert error.value.code == "target-foreign"
