@@ -97,7 +97,7 @@ def test_a_database_an_hour_ahead_is_measured_and_stated(
     assert "clocks" in found.sentence
 
 
-@pytest.mark.fault("B10")
+@pytest.mark.fault("B10", at_length=True)
 @pytest.mark.parametrize(("shift", "said"), [("+1h", "behind"), ("-1h", "ahead of")])
 def test_a_worker_whose_clock_is_an_hour_off_says_so_of_itself(
     server: Server, library: Path, tmp_path: Path, shift: str, said: str, seen: Seen

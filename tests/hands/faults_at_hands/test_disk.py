@@ -93,7 +93,7 @@ def test_a_disk_that_runs_full_in_the_middle_of_the_copy_leaves_nothing_half_and
     assert digest(old) == before
 
 
-@pytest.mark.fault("B5")
+@pytest.mark.fault("B5", at_length=True)
 def test_too_little_room_is_seen_before_anything_is_copied_and_more_room_cures_it(
     scene: Scene, tmp_path: Path, seen: Seen
 ) -> None:
@@ -127,7 +127,7 @@ def _manifest_digest(scene: Scene) -> str:
 # -- read-only, without inodes ------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("B7")
+@pytest.mark.fault("B7", at_length=True)
 def test_a_filesystem_without_inodes_refuses_the_restore_by_name_and_keeps_nothing_half(
     scene: Scene, seen: Seen
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_filesystem_without_inodes_refuses_the_restore_by_name_and_keeps_nothi
         assert list(directory.iterdir()) == []
 
 
-@pytest.mark.fault("B7")
+@pytest.mark.fault("B7", at_length=True)
 def test_a_read_only_filesystem_is_the_reason_that_a_restore_gives(scene: Scene, seen: Seen) -> None:
     """F-B7: read-only filesystem under the new volume."""
     directory = volume_of(scene)
@@ -166,7 +166,7 @@ def proofs(scene: Scene, **changed: str) -> dict[str, Proof]:
     return {proof.name: proof for proof in judged.proofs}
 
 
-@pytest.mark.fault("B7")
+@pytest.mark.fault("B7", at_length=True)
 def test_the_doctor_finds_read_only_filesystems_and_spent_inodes(
     scene: Scene, tmp_path: Path, seen: Seen
 ) -> None:
@@ -250,7 +250,7 @@ def image_of_seventy(client: docker.DockerClient, image_id: str) -> Iterator[str
         client.images.remove(str(made.id), force=True)
 
 
-@pytest.mark.fault("B7")
+@pytest.mark.fault("B7", at_length=True)
 def test_a_restored_copy_belongs_to_the_user_of_the_old_directory_whatever_its_number(
     client: docker.DockerClient, image_of_seventy: str, sql: Sql, tmp_path: Path, seen: Seen
 ) -> None:

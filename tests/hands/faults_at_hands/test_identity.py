@@ -111,7 +111,7 @@ def _restored(scene: Scene) -> str:
     return container_name(scene.rid, "postgres-1")
 
 
-@pytest.mark.fault("B3")
+@pytest.mark.fault("B3", at_length=True)
 @pytest.mark.parametrize("what", ["image", "volume"])
 def test_a_container_with_the_name_and_labels_of_a_job_is_the_job_only_with_its_image_and_volumes(
     scene: Scene, what: str, seen: Seen
