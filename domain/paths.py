@@ -42,7 +42,8 @@ def host_path(text: str, of: str) -> str:
     """
     path = PurePosixPath(text)
     dull = text.isprintable() and not set(text) & set(":\\\"'`$*?;|&<>\n")
-    if not path.is_absolute() or text.startswith("//") or ".." in path.parts or not dull or len(text) > _LONGEST:
+    winding = text.startswith("//") or ".." in path.parts
+    if not path.is_absolute() or winding or not dull or len(text) > _LONGEST:
         raise _refused(f"{of} cannot be mounted", text)
     if path == PurePosixPath("/") or path.parts[1] in _SYSTEM:
         raise _refused(f"{of} is a directory of the system", text)
