@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,7 +206,7 @@ def test_another_database_that_reads_well_says_nothing_of_one_that_could_not_be_
     assert diagnose([RUNS, SANE, *other, *locked], running=True, answers=True).verdict is Verdict.SOUND
 
 
-BROKEN = {
+BROKEN: dict[str, Callable[[Look], Witness]] = {
     "cannot look": lambda look: saw(look, Finding.NOT_MEASURED),
     "is slow and finds trouble of its own": lambda look: saw(look, Finding.NOT_MEASURED, Trouble.STARTING),
     "says so where nothing rests on it": lambda _: saw(Look.OTHER, Finding.DAMAGED),
