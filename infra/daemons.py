@@ -278,7 +278,9 @@ class _Supervisor:
             if status == 0 or self._told.is_set():
                 break
             lived = time.monotonic() - began
-            pause = FIRST_BACK_OFF_SECONDS if lived > STEADY_AFTER_SECONDS else pause
+            # What was killed from outside did not fail by itself: nothing is won by waiting longer.
+            steady = lived > STEADY_AFTER_SECONDS or status < 0
+            pause = FIRST_BACK_OFF_SECONDS if steady else pause
             print(f"{self._name} ended with {status} after {lived:.1f} s; again in {pause:.1f} s", flush=True)
             self._told.wait(pause)
             pause = min(pause * 2, LAST_BACK_OFF_SECONDS)

@@ -138,6 +138,37 @@ def test_a_supervised_program_that_dies_is_started_again(run_directory: Path) ->
     eventually(reborn, "another child runs")
 
 
+def pauses(run_directory: Path, name: str) -> list[str]:
+    lines = (run_directory / f"{name}.log").read_text(encoding="utf-8").splitlines()
+    return [line.split("again in ")[1] for line in lines if "again in " in line]
+
+
+def test_what_is_killed_time_and_again_comes_back_as_fast_as_the_first_time(run_directory: Path) -> None:
+    daemons.start(sleeper(run_directory, supervised=True))
+    killed: set[int] = set()
+    for _ in range(3):
+
+        def reborn() -> bool:
+            now = daemons.recorded(run_directory, "sleeper.child")
+            return now is not None and now.pid not in killed
+
+        eventually(reborn, "a child runs")
+        child = daemons.recorded(run_directory, "sleeper.child")
+        assert child is not None
+        killed.add(child.pid)
+        os.kill(child.pid, signal.SIGKILL)
+    eventually(lambda: len(pauses(run_directory, "sleeper")) == 3, "its supervisor has seen three deaths")
+    assert set(pauses(run_directory, "sleeper")) == {"0.5 s"}
+
+
+def test_what_fails_by_itself_is_started_again_after_a_growing_pause(run_directory: Path) -> None:
+    failing = (sys.executable, "-c", "raise SystemExit(5)")
+    daemons.start(Daemon(name="failing", argv=failing, run_directory=run_directory, supervised=True))
+    eventually(lambda: len(pauses(run_directory, "failing")) == 3, "it has failed three times")
+    assert pauses(run_directory, "failing") == ["0.5 s", "1.0 s", "2.0 s"]
+    assert daemons.stop(run_directory, "failing")
+
+
 def test_stopping_a_supervised_daemon_ends_supervisor_and_child(run_directory: Path) -> None:
     supervisor = daemons.start(sleeper(run_directory, supervised=True))
     eventually(lambda: daemons.is_running(run_directory, "sleeper.child"), "the child is recorded")
