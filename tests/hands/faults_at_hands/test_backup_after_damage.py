@@ -57,6 +57,7 @@ def test_a_backup_of_damaged_data_is_passed_over_for_the_newest_that_is_intact_w
         assert left != rows
         after = backups.ensure_base_backup(BackupOrder(target=scene.target, label="after"))
         assert after.verified is Level.MANIFEST, "its manifest agrees: the files are as they were"
+        server.mark(41)
         scene.archive_all()
         order = ChooseOrder(recovery_id=scene.rid, target=scene.target)
         choosing = Choosing(scene.engine, scene.state)
