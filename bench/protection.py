@@ -77,7 +77,8 @@ class Chat:
             *("pgbench", "-n", "-M", "prepared", "-U", self._server.user, "-d", self._server.database),
             *("-f", "/tmp/chat.sql", "-D", f"members={self._members}"),  # noqa: S108 - the container's own
             *("-c", str(CLIENTS), "-j", str(THREADS), "-T", str(seconds), *limit),
-            *("-l", "--log-prefix=/tmp/chat.log"),
+            # The same seed: all kinds are asked for the same at the same moments.
+            *("--random-seed=1", "-l", "--log-prefix=/tmp/chat.log"),
         )
         tps, failed = _TPS.search(said), _FAILED.search(said)
         if tps is None or (failed is not None and int(failed[1])):
