@@ -56,8 +56,6 @@ class Closing:
     loaded: bool
     headline = ""
     left_out: int
-    exchanging = False
-    """The exchange of the volumes was begun."""
 
     def open_evidence(self) -> None:
         """Start with nothing measured."""
@@ -74,7 +72,8 @@ class Closing:
         if not self.loaded:
             return f"{after}: nothing was changed"
         volume = self.facts.target.postgres.volume
-        if self.exchanging and not self.evidence.kept_aside:
+        exchanging = any(step.id == "ensure_swapped_in" for step in self.timeline.steps)
+        if exchanging and not self.evidence.kept_aside:
             return f"{after}: whether {volume} holds the damaged or the restored data was not told"
         if not self.evidence.kept_aside:
             return f"{after}: the live data is in {volume}, as it was"

@@ -111,7 +111,6 @@ class SwapIn(Agreement):
         )
         self.promoted = promoted
         await self.require_fresh_approval(target, proven, copy_answers=False)
-        self.exchanging = True
         swapped = await self.step(
             "Swap the restored volume in",
             Swapping.ensure_swapped_in,
