@@ -7,7 +7,9 @@ from domain.backups import BackupChoice
 from domain.diagnosis import Verdict
 from domain.errors import Refused
 from domain.ledger import Loss, MeasuredLoss, StoreLoss
-from tests.runbooks.conftest import Bench
+from domain.reindexing import Reindexed
+from tests.runbooks.conftest import Bench, assessment
+from tests.runbooks.test_index_damage import INDEX, in_turn, lying
 
 Handle = Any
 Play = Callable[[Bench], Awaitable[Handle]]
@@ -102,6 +104,32 @@ async def held_and_resumed(bench: Bench) -> Handle:
     return handle
 
 
+async def index_rebuilt(bench: Bench) -> Handle:
+    """Only an index is damaged; it is rebuilt, and nobody is asked."""
+    bench.hands.answer("assess_corruption", lambda _: lying(INDEX))
+    return await bench.start()
+
+
+async def index_then_restored(bench: Bench) -> Handle:
+    """The rebuild of an index shows that its table is damaged; a backup is restored."""
+    in_turn(bench, "assess_corruption", lying(INDEX), assessment(Verdict.CORRUPT))
+    bench.hands.answer("ensure_reindexed", lambda _: Reindexed(table_damage="a page cannot be read"))
+    handle = await bench.start()
+    await approve(bench, handle)
+    return handle
+
+
+async def cancelled(bench: Bench) -> Handle:
+    """Somebody cancels the run at the gate; it parks after the decision and is told to go on."""
+    handle = await bench.start()
+    await bench.until(handle, "gate")
+    await handle.cancel()
+    await approve(bench, handle)
+    await bench.until(handle, "needs_human")
+    await handle.signal("retry", {"by": "an operator", "reason": "go on"})
+    return handle
+
+
 BRANCHES: dict[str, tuple[Play, str]] = {
     "living_server_recovered": (living_server_recovered, "recovered"),
     "dead_server_recovered": (dead_server_recovered, "recovered"),
@@ -112,5 +140,8 @@ BRANCHES: dict[str, tuple[Play, str]] = {
     "rejected": (rejected, "aborted"),
     "asked_again": (asked_again, "recovered"),
     "held_and_resumed": (held_and_resumed, "recovered"),
+    "index_rebuilt": (index_rebuilt, "recovered"),
+    "index_then_restored": (index_then_restored, "recovered"),
+    "cancelled": (cancelled, "recovered"),
 }
 """Each branch with the outcome that its history ends in."""
