@@ -129,8 +129,14 @@ class Integrity:
     def _full(self, order: VerifyOrder) -> tuple[list[Proof], int | None]:
         place = self._place(order)
         checked = amcheck(self._engine, place, limit_seconds=_SCAN_SECONDS)
+        proofs = [_proof("amcheck", checked)]
+        if checked.crashed:
+            # It restarts now, and would look as if it merely did not answer.
+            return proofs, None
         read = full_read(self._engine, place, limit_seconds=_SCAN_SECONDS, unlogged=False)
-        proofs = [_proof("amcheck", checked), _proof("full read", read)]
+        proofs.append(_proof("full read", read))
+        if read.crashed:
+            return proofs, None
         proofs += check_others(
             self._engine, self._sql, order.copy_, place, _proof, limit_seconds=_SCAN_SECONDS
         )
@@ -166,6 +172,8 @@ class Integrity:
                     tables=touched.patterns,
                 )
                 proofs.append(_proof("amcheck", scan))
+                if scan.crashed:
+                    return proofs, None
                 only = touched.oids if touched.known else None
                 proofs += watched(lambda: check_rows(connection, only), "counting what was touched")
             proofs += stack_checks(connection, order.checks)

@@ -60,7 +60,7 @@ def test_a_database_without_amcheck_is_not_measured_and_never_sound(
         assert (database, scan.finding) == (database, Finding.SOUND)
 
 
-@pytest.mark.swap_hazard(12)
+@pytest.mark.swap_hazard(12, at_length=True)
 def test_a_backend_that_crashes_under_a_check_is_damage_and_not_a_broken_line(scene: Scene) -> None:
     """Row 12 of what bites in a swap: "server closed the connection" is taken for trouble of the network."""
     scene.restore(1)
@@ -69,7 +69,7 @@ def test_a_backend_that_crashes_under_a_check_is_damage_and_not_a_broken_line(sc
     found: list[Verified] = []
     checking = threading.Thread(target=lambda: found.append(verify(scene, copy, checks=(check,))))
     checking.start()
-    backend = "SELECT pid FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()"
+    backend = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     until(lambda: on_copy(scene, copy, backend), "the check does not run", 60)
     pid = str(on_copy(scene, copy, backend))
     assert scene.engine.run(copy.container, ("kill", "-SEGV", pid), user="999:999").exit_code == 0
@@ -137,7 +137,7 @@ def test_a_replayed_exclusive_lock_is_waited_for_and_no_check_hangs_on_it(scene:
         assert found[0].passed, found[0]
 
 
-@pytest.mark.swap_hazard(9)
+@pytest.mark.swap_hazard(9, at_length=True)
 def test_the_lock_of_a_transaction_that_died_with_its_server_does_not_shut_the_copy_for_ever(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

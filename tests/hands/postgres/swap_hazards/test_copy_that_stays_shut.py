@@ -48,7 +48,7 @@ def raised(scene: Scene, copy: Copy, workers: int) -> None:
     until(lambda: on_copy(scene, copy, _PAUSE) == "paused", "raising a maximum did not pause the copy")
 
 
-@pytest.mark.swap_hazard(11)
+@pytest.mark.swap_hazard(11, at_length=True)
 def test_no_maximum_of_the_copy_is_lower_than_the_servers_whenever_it_was_raised(scene: Scene) -> None:
     """Row 11 of what bites in a swap: lower maxima stop the copy; raised ones pause it in silence."""
     plain = copy_on(scene, scene.restore(1).volume, max_connections="20")

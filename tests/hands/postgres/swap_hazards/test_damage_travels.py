@@ -33,12 +33,14 @@ def damage(scene: Scene, body: str) -> None:
     at = data.index(body.encode(), ALTERED * BLOCK, (ALTERED + 1) * BLOCK)
     data[at : at + 8] = b"GARBLED!"
     path.write_bytes(data)
+    # What it says of a page that was full before may keep VACUUM from seeing the hole.
+    path.with_name(f"{path.name}_fsm").unlink()
     scene.server.client.api.start(scene.target.postgres.container_id)
     scene.server.wait()
     scene.protection.ensure_receiving(ReceiveOrder(target=scene.target))
 
 
-@pytest.mark.swap_hazard(1)
+@pytest.mark.swap_hazard(1, at_length=True)
 def test_damage_that_travelled_through_the_wal_is_found_on_the_copy_and_named(scene: Scene) -> None:
     """Row 1 of what bites in a swap: damage travels through WAL where checksums are off."""
     server = scene.server

@@ -59,7 +59,7 @@ def markers(scene: Scene) -> Iterator[Markers]:
     made.writer.close()
 
 
-@pytest.mark.swap_hazard(18)
+@pytest.mark.swap_hazard(18, at_length=True)
 def test_markers_are_only_inserted_while_a_recovery_is_open(scene: Scene, markers: Markers) -> None:
     """Row 18 of what bites in a swap: pruned markers cause conflicts of replay on the copy."""
     markers.hand.ensure_recovery_flagged(markers.order)

@@ -123,7 +123,7 @@ def undone_recovery(scene: Scene) -> None:
     scene.protection.ensure_receiving(ReceiveOrder(target=scene.target))
 
 
-@pytest.mark.swap_hazard(7)
+@pytest.mark.swap_hazard(7, at_length=True)
 @pytest.mark.fault("D7")
 def test_what_an_undone_recovery_left_in_the_archive_does_not_lead_the_next_copy_astray(
     scene: Scene, sql: Sql, seen: Seen

@@ -101,7 +101,7 @@ def test_a_recovery_point_after_the_swap_is_reached_from_the_old_backup(scene: S
         sidecar.remove()
 
 
-@pytest.mark.swap_hazard(15)
+@pytest.mark.swap_hazard(15, at_length=True)
 def test_an_idle_server_is_drained_by_the_lsn_that_it_names(scene: Scene) -> None:
     """Row 15 of what bites in a swap: ``pg_switch_wal()`` on an idle server makes no segment."""
     scene.restore(1)

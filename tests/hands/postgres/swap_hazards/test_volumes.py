@@ -61,7 +61,7 @@ def test_no_second_postmaster_ever_gets_at_the_live_or_the_restored_data(scene: 
     scene.server.client.api.remove_volume(f"{live}_of_another")
 
 
-@pytest.mark.swap_hazard(3)
+@pytest.mark.swap_hazard(3, at_length=True)
 def test_the_copy_is_not_started_beside_another_server_on_its_volume(scene: Scene) -> None:
     """Row 3 of what bites in a swap: a restored volume that somebody started by hand is not ours alone."""
     volume = scene.restore(1).volume
@@ -153,7 +153,7 @@ def test_a_kept_volume_is_neither_pruned_nor_emptied_under_a_container_that_has_
     assert scene.releasing.ensure_released(ReleaseOrder(release_of=scene.rid)).volumes == (kept,)
 
 
-@pytest.mark.swap_hazard(14)
+@pytest.mark.swap_hazard(14, at_length=True)
 def test_the_restart_policy_is_recorded_before_it_is_changed_and_comes_back_with_the_server(
     scene: Scene,
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_copy_is_durable_bounded_in_memory_and_stops_cleanly_with_an_open_sess
         assert stopped.exit_code == 0
 
 
-@pytest.mark.swap_hazard(19)
+@pytest.mark.swap_hazard(19, at_length=True)
 def test_prepared_transactions_and_other_collations_are_stated(scene: Scene) -> None:
     """Row 19 of what bites in a swap: prepared transactions keep locks; text may sort otherwise."""
     scene.server.do("ALTER SYSTEM SET max_prepared_transactions = 5")
