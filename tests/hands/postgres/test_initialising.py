@@ -62,12 +62,13 @@ def test_the_temporary_server_of_the_first_start_is_not_taken_for_ready(
     assert ready.exit_code == 0
     seen(f"while the server is still initialised, pg_isready says: {ready.output.strip()}")
 
-    order = TargetOrder(target=server.target)
     containers = Containers(engine, {}, "", state, Probes(engine, Secrets(engine), sql))
-    (proof,) = [proof for proof in containers.observe_health(order).proofs if proof.name == "postgres"]
+    health = containers.observe_health(TargetOrder(target=server.target))
+    (proof,) = [proof for proof in health.proofs if proof.name == "postgres"]
     assert proof.passed is False
 
     starting = Starting(engine, sql, tokens, state)
-    serving = starting.ensure_serving(ServeOrder(target=server.target, expected_timeline=1, slot=""))
+    order = ServeOrder(recovery_id="r1", target=server.target, expected_timeline=1, slot="")
+    serving = starting.ensure_serving(order)
     assert serving.timeline == 1
     assert server.ask("SELECT to_regclass('ended')::text") == "ended", "it waited for the real server"
