@@ -60,7 +60,8 @@ def test_an_approval_before_and_after_a_kill_of_temporal_counts_once(damaged: St
 
     assert report["outcome"] == "recovered", report["rule"]
     approvals = [line for line in report["decisions"] if line["verb"] == "approve"]
-    assert [line["counted"] for line in approvals] == [True]
+    assert [line["counted"] for line in approvals] == [True, False]
+    assert "said again" in approvals[1]["because"]
     assert [mark["name"] for mark in report["marks"]].count("decided") == 1
     swaps = [step for step in report["steps"] if step["id"] == "ensure_swapped_in"]
     assert len(swaps) == 1
