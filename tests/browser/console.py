@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from playwright.sync_api import Error, Locator, Page
+from playwright.sync_api import TimeoutError as PageTimeout
 
 from domain import names
 
@@ -42,8 +43,16 @@ class Console:
             "taskQueue": names.CONTROL_QUEUE,
             "workflowId": workflow_id,
         }
-        self.page.goto(f"{self.ui}/workflows/start-workflow?{urlencode(filled)}")
-        self.page.get_by_test_id("start-workflow-button").wait_for()
+        button = self.page.get_by_test_id("start-workflow-button")
+        for patience_ms in (30_000, 30_000, 120_000):
+            # On a busy machine the page now and then stays empty; a person loads it again.
+            self.page.goto(f"{self.ui}/workflows/start-workflow?{urlencode(filled)}")
+            try:
+                button.wait_for(timeout=patience_ms)
+            except PageTimeout:
+                continue
+            return
+        button.wait_for()
 
     def filled_in(self) -> list[str]:
         """Return the values of the form's fields."""
