@@ -2,11 +2,13 @@
 
 import contextlib
 
+import pytest
 from docker.errors import APIError
 
 from domain.incident import StatusView
 from tests.e2e.stand import Stand, until
 from tests.e2e.witness import Host
+from tests.faults.record import Seen
 
 
 def stopped_in_the_middle(stand: Stand, role: str) -> str:
@@ -23,7 +25,12 @@ def stopped_in_the_middle(stand: Stand, role: str) -> str:
     return until(froze, f"a container {role} that runs", pause=0.01)
 
 
-def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(damaged: Stand, host: Host) -> None:
+@pytest.mark.kill
+@pytest.mark.fault("A3")
+def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(
+    damaged: Stand, host: Host, seen: Seen
+) -> None:
+    """F-A3: killed in the middle of a long effect, with the restore half copied."""
     stand = damaged
     kept_before = set(host.kept())
     begun = stand.begin_recovery()
@@ -43,6 +50,7 @@ def test_a_worker_killed_in_the_restore_re_attaches_to_the_job_that_runs(damaged
     assert step["workers"][-1].endswith(f"/{stand.worker()}")
     (died,) = [flag for flag in report["interruptions_survived"] if flag["kind"] == "worker_killed"]
     assert f"/{killed} died while '{step['title']}' ran" in died["sentence"]
+    seen(died["sentence"])
     assert len(set(host.kept()) - kept_before) == 1
     assert host.leftovers() == []
 

@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain import names
 from domain.errors import Refused
+from tests.faults.record import Seen
 from tests.replay.changed_runbook import Changed
 from tests.replay.stage import bench_on, temporal
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
@@ -56,14 +57,17 @@ async def test_open_runs_that_replay_are_counted(environment: WorkflowEnvironmen
     assert await refuse_if_open_runs_cannot_replay(environment.client, names.CONTROL_QUEUE, WORKFLOWS) == 1
 
 
+@pytest.mark.fault("A7")
 async def test_an_open_run_of_another_release_is_refused_by_name(
-    environment: WorkflowEnvironment, tmp_path: Path
+    environment: WorkflowEnvironment, tmp_path: Path, seen: Seen
 ) -> None:
+    """F-A7: worker deployed with a changed runbook while a run is open."""
     await open_run(environment, tmp_path, WORKFLOWS[0])
     with pytest.raises(Refused) as refused:
         await refuse_if_open_runs_cannot_replay(environment.client, names.CONTROL_QUEUE, [Changed])
     assert refused.value.code == "cannot-replay"
     assert "recovery/lab" in str(refused.value)
+    seen(str(refused.value))
 
 
 async def test_a_run_whose_scenario_this_release_does_not_know_is_refused(
