@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 from playwright.sync_api import sync_playwright
 
-from domain.errors import Refused
 from infra.temporal import server
 from tests.browser.console import Console
+from tests.e2e.session import standing
 from tests.e2e.stand import Stand
 
 ROOT = Path(__file__).parents[2]
@@ -50,20 +49,8 @@ def why_no_browser() -> str:
 def stand() -> Iterator[Stand]:
     if reason := why_no_browser():
         pytest.skip(reason)
-    try:
-        client = docker.from_env(timeout=10)
-        client.ping()
-        client.close()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    made = Stand()
-    try:
-        made.up()
+    with standing(Stand) as made:
         yield made
-    except Refused as reason:
-        pytest.skip(str(reason))
-    finally:
-        made.down()
 
 
 @pytest.fixture

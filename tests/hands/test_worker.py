@@ -27,7 +27,8 @@ from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 from domain import names
 from infra.temporal import bootstrap, server
 from infra.temporal.server import TemporalSettings
-from tests.replay.stage import bench_on, temporal
+from tests.replay.stage import temporal
+from tests.runbooks.conftest import bench_on
 from worker import metrics
 from worker.settings import Settings
 

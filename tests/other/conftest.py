@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-import docker
 import pytest
 
-from domain.errors import Refused
+from tests.e2e.session import standing
 from tests.other.shop_stand import ShopStand
 
 LIMIT_SECONDS = 600
@@ -20,17 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[ShopStand]:
-    try:
-        client = docker.from_env(timeout=10)
-        client.ping()
-        client.close()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    stand = ShopStand()
-    try:
-        stand.up()
+    with standing(ShopStand) as stand:
         yield stand
-    except Refused as reason:
-        pytest.skip(str(reason))
-    finally:
-        stand.down()

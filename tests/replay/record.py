@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from tests.replay.branches import BRANCHES
-from tests.replay.stage import bench_on, temporal
+from tests.replay.stage import temporal
+from tests.runbooks.conftest import bench_on
 
 HISTORIES = Path(__file__).parent / "histories"
 

@@ -1,21 +1,14 @@
-"""A real Temporal server and the answering hands of the runbook tests, outside pytest's fixtures."""
+"""A real Temporal server for the answering hands of the runbook tests, outside pytest's fixtures."""
 
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from domain import names
 from infra.temporal.server import find_program
-from tests.runbooks.conftest import Bench, Hands, _key
-from worker.liveness import Liveness
-from workflows.database_corruption import DatabaseCorruption
+from tests.runbooks.conftest import _key
 
 
 @asynccontextmanager
@@ -29,28 +22,3 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_log_level="error",
     ) as environment:
         yield environment
-
-
-@asynccontextmanager
-async def bench_on(
-    environment: WorkflowEnvironment,
-    state: Path,
-    workflows: Sequence[type] = (DatabaseCorruption,),
-) -> AsyncIterator[Bench]:
-    """Run a worker with answering hands and some version of the runbooks."""
-    client = environment.client
-    hands = Hands(state, client)
-    with ThreadPoolExecutor() as threads:
-        common: dict[str, Any] = {"activity_executor": threads, "interceptors": [Liveness(0.5)]}
-        async with (
-            Worker(
-                client,
-                task_queue=names.CONTROL_QUEUE,
-                workflows=workflows,
-                activities=hands.activities(),
-                workflow_failure_exception_types=[ValidationError],
-                **common,
-            ),
-            Worker(client, task_queue=names.host_queue(), activities=hands.activities(), **common),
-        ):
-            yield Bench(client, hands)

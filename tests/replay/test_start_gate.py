@@ -18,7 +18,8 @@ from domain import names
 from domain.errors import Refused
 from tests.faults.record import Seen
 from tests.replay.changed_runbook import Changed
-from tests.replay.stage import bench_on, temporal
+from tests.replay.stage import temporal
+from tests.runbooks.conftest import bench_on
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
 from worker.wiring import WORKFLOWS
 

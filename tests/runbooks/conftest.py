@@ -1,8 +1,9 @@
 """Runbooks on a real Temporal server, with hands that only answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -310,17 +311,20 @@ class Bench:
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-async def bench(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Bench]:
+@asynccontextmanager
+async def bench_on(
+    environment: WorkflowEnvironment, state: Path, workflows: Sequence[type] = (DatabaseCorruption,)
+) -> AsyncIterator[Bench]:
+    """Run a worker with answering hands and some version of the runbooks."""
     client = environment.client
-    hands = Hands(tmp_path, client)
+    hands = Hands(state, client)
     with ThreadPoolExecutor() as threads:
         common: dict[str, Any] = {"activity_executor": threads, "interceptors": [Liveness(0.5)]}
         async with (
             Worker(
                 client,
                 task_queue=names.CONTROL_QUEUE,
-                workflows=[DatabaseCorruption],
+                workflows=workflows,
                 activities=hands.activities(),
                 workflow_failure_exception_types=[ValidationError],
                 **common,
@@ -328,6 +332,12 @@ async def bench(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
             Worker(client, task_queue=names.host_queue(), activities=hands.activities(), **common),
         ):
             yield Bench(client, hands)
+
+
+@pytest.fixture
+async def bench(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_on(environment, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,24 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
-from temporalio.worker import Worker
 
 from domain import names
 from domain.gates import GatePolicy, Rung
 from tests.faults.record import Seen
-from tests.runbooks.conftest import Bench, Hands, _key
+from tests.runbooks.conftest import Bench, _key, bench_on
 from tests.runbooks.gate_stage import set_gates, spoken, tell, until_asked_again
-from worker.liveness import Liveness
-from workflows.database_corruption import DatabaseCorruption
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,22 +38,8 @@ async def clock(temporal_program: str) -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture
 async def days(clock: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Bench]:
     """Run the scenario with answering hands on that server."""
-    client = clock.client
-    hands = Hands(tmp_path, client)
-    with ThreadPoolExecutor() as threads:
-        common: dict[str, Any] = {"activity_executor": threads, "interceptors": [Liveness(0.5)]}
-        async with (
-            Worker(
-                client,
-                task_queue=names.CONTROL_QUEUE,
-                workflows=[DatabaseCorruption],
-                activities=hands.activities(),
-                workflow_failure_exception_types=[ValidationError],
-                **common,
-            ),
-            Worker(client, task_queue=names.host_queue(), activities=hands.activities(), **common),
-        ):
-            yield Bench(client, hands)
+    async with bench_on(clock, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.fault("F1", at_length=True)
