@@ -155,12 +155,18 @@ class Services:
         if policy is not None:
             # Before the start: some programs end when what they need is not up yet, and rely on it.
             self._engine.set_restart(found.id, policy)
-        deadline = time.monotonic() + self._healthy_within_seconds
+        deadline, ended = 0.0, ""
         while True:
             proof = self._not_started(found, service) or self._probes.probe(target, service)
+            # From the first start on: an engine that is slow to start it is no illness of the service.
+            deadline = deadline or time.monotonic() + self._healthy_within_seconds
             if proof.passed is not False or time.monotonic() > deadline or called_off.is_set():
-                return _optional(service, proof)
+                return _optional(service, _with_its_end(proof, ended))
             called_off.wait(_PROBE_EVERY_SECONDS)
+            now = self._engine.look(found.id)
+            if now is not None and not now.running:
+                # The next start begins its log anew; what it ended with is the reason wanted.
+                ended = self._probes.why_down(now)
 
     def _not_started(self, found: ContainerState, service: ServiceTarget) -> Proof | None:
         """Start the container; return why Docker does not, such as a port that is taken."""
@@ -239,6 +245,13 @@ def _with_unlisted(target: Target, record: dict[str, Any]) -> tuple[ServiceTarge
         for name, entry in record.items()
         if name not in listed
     )
+
+
+def _with_its_end(proof: Proof, ended: str) -> Proof:
+    """Add how the program ended before it was last started, unless that is what the proof tells."""
+    if proof.passed is not False or not ended or proof.evidence == ended:
+        return proof
+    return proof.model_copy(update={"evidence": f"{proof.evidence}; started before, {ended}"})
 
 
 def _optional(service: ServiceTarget, proof: Proof) -> Proof:

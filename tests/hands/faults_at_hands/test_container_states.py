@@ -1,7 +1,9 @@
 """F-B4 and F-B13: containers that do not serve, told apart; services that cannot be started."""
 
 import socket
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,7 @@ def test_paused_looping_unhealthy_and_unwatched_containers_are_told_apart_with_t
         until(lambda: _require(raw(chat, looping)["RestartCount"] >= 3))  # type: ignore[operator]
         until(lambda: _require(_health(chat, sick) == "unhealthy"))
         until(lambda: _require(_health(chat, watched) == "healthy"))
+        until(lambda: _require(_runs_for(chat, unwatched) > 3))
         seen(f"paused, restarted {raw(chat, looping)['RestartCount']} times, unhealthy, without a check")
         target = resolved(chat, STATES)
         judged = Containers(chat.engine, {}, "", chat.directory).observe_health(TargetOrder(target=target))
@@ -101,6 +104,12 @@ def _require(condition: object) -> None:
 
 def _health(chat: ChatStack, container: str) -> str:
     return str(chat.client.api.inspect_container(container)["State"]["Health"]["Status"])
+
+
+def _runs_for(chat: ChatStack, container: str) -> float:
+    """Return for how many seconds a container has run."""
+    started = datetime.fromisoformat(str(chat.client.api.inspect_container(container)["State"]["StartedAt"]))
+    return (datetime.now(UTC) - started).total_seconds()
 
 
 def _restarts(proof: Proof) -> int:
@@ -186,6 +195,25 @@ def test_a_missing_environment_is_told_in_the_services_own_words(
     said = refused(chat, hand, second)
     assert "DATABASE_URL: is not set" in said.what
     assert "exit code" in said.what
+    seen(said.what)
+
+
+@pytest.mark.fault("B13")
+def test_a_program_that_ends_again_and_again_is_told_by_how_it_ends_even_where_docker_is_slow(
+    chat: ChatStack, hand: Services, monkeypatch: pytest.MonkeyPatch, seen: Seen
+) -> None:
+    """F-B13: the last look falls between a start and the end that follows it."""
+    start = chat.engine.start
+
+    def slow_start(container_id: str) -> None:
+        time.sleep(3.2)  # longer than the three seconds given to become healthy
+        start(container_id)
+
+    monkeypatch.setattr(chat.engine, "start", slow_start)
+    program = ("sh", "-c", "sleep 0.2; echo the keys are gone; exit 7")
+    said = refused(chat, hand, plant(chat, "second", program, needs=("first",), start=False))
+    assert "exit code 7" in said.what
+    assert "the keys are gone" in said.what
     seen(said.what)
 
 

@@ -124,7 +124,7 @@ class Scene:
     def take_backup(self) -> Backup:
         server = self.target.postgres
         began = datetime.now(UTC)
-        name = f"{began:%Y%m%dT%H%M%SZ}-base"
+        name = f"{began:%Y%m%dT%H%M%S.%fZ}-base"
         path = Path("postgres/base") / name / "data"
         line = (
             f"cd /shelf/base && mkdir {name} && exec pg_basebackup -h 127.0.0.1 -D {name}/data"
