@@ -155,20 +155,20 @@ class Faults:
         server = order.target.postgres
         segment, offset = divmod(first, _SEGMENT_BLOCKS)
         file = f"{server.pgdata}/{path}" + (f".{segment}" if segment else "")
+        count = min(pages, _SEGMENT_BLOCKS - offset)
+        place = (f"of={file}", f"bs={block_bytes}", f"seek={offset}", f"count={count}")
+        self._in_files(order, "dd", "if=/dev/urandom", *place, "conv=notrunc,fsync")
+
+    def _in_files(self, order: TargetOrder, program: str, *arguments: str) -> None:
+        """Run a program on the files of PGDATA, as their owner, in a container of our own."""
+        server = order.target.postgres
         name = f"dr-{order.recovery_id or order.target.stack}-damage"
         self._engine.remove(name, force=True)
         job = Job(
             name=name,
             image_id=server.image_id,
-            entrypoint=("dd",),
-            command=(
-                "if=/dev/urandom",
-                f"of={file}",
-                f"bs={block_bytes}",
-                f"seek={offset}",
-                f"count={min(pages, _SEGMENT_BLOCKS - offset)}",
-                "conv=notrunc,fsync",
-            ),
+            entrypoint=(program,),
+            command=arguments,
             user=f"{server.uid}:{server.gid}",
             binds={server.volume: f"{server.mount_path}:rw"},
             labels={LABEL_STACK: order.target.stack, LABEL_ROLE: "damage"},
@@ -179,8 +179,8 @@ class Faults:
             self._engine.remove(name, force=True)
         if state.exit_code != 0:
             raise VerificationFailed(
-                f"the pages could not be overwritten: {log.strip()}",
-                where=file,
+                f"the files could not be damaged: {log.strip()}",
+                where=server.container_name,
                 code="damage-did-not-take",
             )
 

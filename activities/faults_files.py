@@ -9,13 +9,11 @@ from typing import Literal, LiteralString
 import psycopg
 from temporalio import activity
 
-from activities.engine import Job
 from activities.faults import Faults, Injected, drop_from_cache, read_heap
 from activities.postgres.index_check import Index, count_through, find_index
 from activities.postgres.sql import Connection
 from activities.pulse import beat
 from domain.errors import Refused, Unavailable, VerificationFailed
-from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import TargetOrder
 
 _PAGE_BYTES = 8192
@@ -127,7 +125,8 @@ class FileFaults(Faults):
             connection.execute("CHECKPOINT")
         if order.stopped:
             self._engine.stop(order.target.postgres.container_id, 120)
-        self._in_files(order, _REMOVE, str(path), "hollow" if order.hollow else "")
+        file = f"{order.target.postgres.pgdata}/{path}"
+        self._in_files(order, "sh", "-c", _REMOVE, "dr", file, "hollow" if order.hollow else "")
         if order.stopped:
             self._engine.start(order.target.postgres.container_id)
         said = self._missed(order, schema, table, str(path))
@@ -156,7 +155,8 @@ class FileFaults(Faults):
             page = denied(seen[0]) if seen is not None and isinstance(seen[0], bytes) else None
             if page is not None:
                 file = f"{order.target.postgres.pgdata}/{path}"
-                self._in_files(order, _WRITE, base64.b64encode(page).decode(), file, str(block), whole=True)
+                text = base64.b64encode(page).decode()
+                self._in_files(order, "sh", "-c", _WRITE, "dr", text, file, str(block))
                 first, done = (block if first < 0 else first), done + 1
         return first
 
@@ -179,30 +179,6 @@ class FileFaults(Faults):
                 break
             return said
         raise VerificationFailed(f"nobody misses {path}", where=path, code="damage-did-not-take")
-
-    def _in_files(self, order: TargetOrder, text: str, *arguments: str, whole: bool = False) -> None:
-        """Run a shell script on the files of PGDATA, as their owner, in a container of our own."""
-        server = order.target.postgres
-        given = arguments if whole else (f"{server.pgdata}/{arguments[0]}", *arguments[1:])
-        name = f"dr-{order.recovery_id or order.target.stack}-damage"
-        self._engine.remove(name, force=True)
-        job = Job(
-            name=name,
-            image_id=server.image_id,
-            entrypoint=("sh",),
-            command=("-c", text, "dr", *given),
-            user=f"{server.uid}:{server.gid}",
-            binds={server.volume: f"{server.mount_path}:rw"},
-            labels={LABEL_STACK: order.target.stack, LABEL_ROLE: "damage"},
-        )
-        try:
-            state, log, _ = self._engine.follow(job, beat, limit_seconds=60)
-        finally:
-            self._engine.remove(name, force=True)
-        if state.exit_code != 0:
-            raise VerificationFailed(
-                f"the file could not be damaged: {log.strip()}", where=name, code="damage-did-not-take"
-            )
 
 
 def denied(page: bytes) -> bytes | None:

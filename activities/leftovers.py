@@ -49,8 +49,8 @@ class Leftover:
             said.append(f"an exchange with {', '.join(self.kept)} begun and not recorded: look at it by hand")
         if self.flagged:
             said.append(
-                "it was never closed: unless its run is open, it ended in the middle,"
-                f" and dr discard {self.recovery_id} undoes what it changed"
+                "it was never closed: unless its run is open, it ended in the middle;"
+                f" dr reopen goes on with it, and dr discard {self.recovery_id} undoes what it changed"
             )
         if self.stopped:
             said.append(f"it stopped {', '.join(self.stopped)}, which do not run")

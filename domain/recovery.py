@@ -141,21 +141,6 @@ class Promoted(Outcome):
     """Those that were damaged there, so that the ones of the backup stayed."""
 
 
-class SwapOrder(TargetOrder):
-    """Exchange the data directories of the live and the restored volume."""
-
-    restored_volume: str
-
-
-class Swapped(Outcome):
-    """The restored data is in the live volume; the old data is in the other one."""
-
-    kept_volume: str
-    kept_bytes: int
-    keeper: str
-    """The never started container that holds the kept volume until its release."""
-
-
 class ServeOrder(TargetOrder):
     """Start the server again on what is now in its volume."""
 

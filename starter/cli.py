@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
-from starter import decide, init, keys, look, protect, recover
+from starter import decide, init, keys, look, protect, recover, reopen
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     decide.retry,
     decide.skip,
     decide.abort,
+    reopen.reopen,
     keys.sign,
     look.timeline,
     look.report,

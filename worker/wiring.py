@@ -152,6 +152,7 @@ class Hands:
         parts = (engine, self._sql, self._tokens, state)
         integrity = Integrity(engine, self._sql, state)
         quiet, fencing = Quiet(engine, self._sql, state), Fencing(*parts)
+        swapping = Swapping(engine, self._tokens, state, self._tools)
         releasing = Releasing(engine, self._tokens, state)
         return [
             quiet.ensure_quiet,
@@ -168,7 +169,8 @@ class Hands:
             fencing.ensure_unfenced,
             Draining(*parts).ensure_last_wal,
             Promoting(*parts).ensure_promoted,
-            Swapping(engine, self._tokens, state, self._tools).ensure_swapped_in,
+            swapping.ensure_swapped_in,
+            swapping.ensure_swap_settled,
             Starting(*parts).ensure_serving,
             releasing.ensure_released,
             releasing.ensure_discarded,

@@ -55,6 +55,8 @@ class Closing:
     closing = False
     loaded: bool
     headline = ""
+    exchange_settled = False
+    """It is known that an exchange which did not answer has not taken place."""
     left_out: int
 
     def open_evidence(self) -> None:
@@ -65,6 +67,14 @@ class Closing:
         """Forget a change that the run itself has taken back."""
         self.evidence.changed = [line for line in self.evidence.changed if not line.startswith(beginning)]
 
+    def is_exchanging(self) -> bool:
+        """Tell whether the exchange was begun and nothing has told yet how it ended."""
+        begun = any(step.id == "ensure_swapped_in" for step in self.timeline.steps)
+        return begun and not self.evidence.kept_aside and not self.exchange_settled
+
+    async def settle_exchange(self) -> None:
+        """Find out how a change ended that has not answered; a scenario that has such a one says how."""
+
     def where_it_stands(self) -> str:
         """Return where the live and the old data are, for people who take over from an aborted run."""
         last = next((step.title for step in reversed(self.timeline.steps)), "")
@@ -72,8 +82,7 @@ class Closing:
         if not self.loaded:
             return f"{after}: nothing was changed"
         volume = self.facts.target.postgres.volume
-        exchanging = any(step.id == "ensure_swapped_in" for step in self.timeline.steps)
-        if exchanging and not self.evidence.kept_aside:
+        if self.is_exchanging():
             return f"{after}: whether {volume} holds the damaged or the restored data was not told"
         if not self.evidence.kept_aside:
             return f"{after}: the live data is in {volume}, as it was"

@@ -46,12 +46,17 @@ class Trouble:
     no_agent: bool = False
 
     @classmethod
-    def of(cls, error: ActivityError) -> "Trouble":
-        """Read the failure of an activity."""
+    def of(cls, error: ActivityError, queue: str = "") -> "Trouble":
+        """Read the failure of an activity that waited on a queue."""
         cause = error.cause
         if isinstance(cause, TemporalTimeoutError):
             if cause.type is TimeoutType.SCHEDULE_TO_START:
-                return cls("Unavailable", "no-agent", "no worker took the step", no_agent=True)
+                said = (
+                    f"no worker took the step: does one poll the queue {queue}?"
+                    if queue
+                    else "no worker took it"
+                )
+                return cls("Unavailable", "no-agent", said, no_agent=True)
             return cls("Unavailable", "step-timeout", "the step ran out of time and tries")
         if isinstance(cause, ApplicationError):
             code = str(cause.details[0]) if cause.details else "unexpected"

@@ -65,6 +65,7 @@ class Runbook(Gates):
             ending = ended.ending
         self.closing = True
         if ending.outcome == "aborted":
+            await self.settle_exchange()
             where = self.where_it_stands()
             await self.undo()
             self.evidence.facts["where it stands"] = where
@@ -114,7 +115,7 @@ class Runbook(Gates):
             try:
                 result = await self._run(title, hand, order, step_id, control=control)
             except ActivityError as error:
-                trouble = Trouble.of(error)
+                trouble = Trouble.of(error, self._queue(control=control))
                 self._close(record, "failed", trouble.sentence)
                 if refused_ends and trouble.kind == "Refused":
                     raise Ended(Ending("stood_down", f"Refused: {trouble.sentence}")) from None
@@ -130,7 +131,6 @@ class Runbook(Gates):
                 return result
 
     async def _run(self, title: str, hand: Hand[O, R], order: O, step_id: str, *, control: bool) -> R:
-        queue = workflow.info().task_queue if control else self._host_queue()
         for tried in range(1, _NO_AGENT_TRIES + 1):
             given = order.model_copy(
                 update={
@@ -148,7 +148,7 @@ class Runbook(Gates):
                     given,
                     activity_id=step_id,
                     summary=title,
-                    task_queue=queue,
+                    task_queue=self._queue(control=control),
                     start_to_close_timeout=START_TO_CLOSE,
                     schedule_to_start_timeout=SCHEDULE_TO_START,
                     heartbeat_timeout=HEARTBEAT,
@@ -165,7 +165,10 @@ class Runbook(Gates):
         workflow.logger.info(sentence or record.title, extra={"step": record.id, "outcome": outcome})
         self.show("running")
 
-    def _host_queue(self) -> str:
+    def _queue(self, *, control: bool) -> str:
+        """Return where a hand is waited for: the run's own queue, or that of the stack's host."""
+        if control:
+            return workflow.info().task_queue
         return names.host_queue(self.facts.stack.site if self.loaded else names.DEFAULT_SITE)
 
     def has(self, kind: Kind) -> bool:

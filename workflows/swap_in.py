@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from domain import names
     from domain.backups import ReceiveOrder
     from domain.diagnosis import Assessment
+    from domain.exchange import SwapOrder, Swapped
     from domain.order import Target, TargetOrder
     from domain.recovery import (
         Copy,
@@ -26,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
         ServeOrder,
         ServicesOrder,
         ServicesStopped,
-        SwapOrder,
         VerifyOrder,
     )
     from domain.report import KeptAside
@@ -41,6 +41,7 @@ class SwapIn(Agreement):
     last_wal: LastWal
     fenced: Fenced
     promoted: Promoted
+    exchange: SwapOrder
     found: Assessment
 
     async def raise_flag(self, target: Target) -> None:
@@ -111,11 +112,14 @@ class SwapIn(Agreement):
         )
         self.promoted = promoted
         await self.require_fresh_approval(target, proven, copy_answers=False)
-        swapped = await self.step(
-            "Swap the restored volume in",
-            Swapping.ensure_swapped_in,
-            SwapOrder(target=target, restored_volume=proven.restored.volume),
+        self.exchange = SwapOrder(target=target, restored_volume=proven.restored.volume)
+        self.note_swapped(
+            await self.step("Swap the restored volume in", Swapping.ensure_swapped_in, self.exchange)
         )
+        await self._start(target, promoted, slot)
+
+    def note_swapped(self, swapped: Swapped) -> None:
+        """Note that the volumes are exchanged, and where the damaged data is now."""
         self.evidence.kept_aside.append(
             KeptAside(
                 volume=swapped.kept_volume,
@@ -127,7 +131,6 @@ class SwapIn(Agreement):
         self.note_change(
             "the restored data is in the live volume", f"the damaged data is in {swapped.kept_volume}"
         )
-        await self._start(target, promoted, slot)
 
     async def _start(self, target: Target, promoted: Promoted, slot: str) -> None:
         await self.step(

@@ -9,8 +9,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.receiver import Protection
     from activities.postgres.release import Releasing
     from activities.postgres.serve import Starting
+    from activities.postgres.swap import Swapping
     from activities.services import Services
     from domain.backups import ReceiveOrder
+    from domain.exchange import SwapSettled
     from domain.order import Outcome, Target, TargetOrder
     from domain.recovery import ServeOrder, ServicesOrder, ServicesStarted, Serving
     from domain.release import DiscardOrder, Released
@@ -20,13 +22,27 @@ with workflow.unsafe.imports_passed_through():
 class WayBack(SwapIn):
     """Undoes what a run changed, as long as the damaged data is still in its place."""
 
+    async def settle_exchange(self) -> None:
+        """Have it found out by the data itself whether an exchange that did not answer took place."""
+        if not self.is_exchanging():
+            return
+        told = await self.step(
+            "See whether the volumes were exchanged",
+            Swapping.ensure_swap_settled,
+            self.exchange,
+            skipped=SwapSettled(known=False),
+        )
+        if told.swapped is not None:
+            self.note_swapped(told.swapped)
+        self.exchange_settled = told.known
+
     async def undo(self) -> None:
         """Undo the changes of a run that ends before the swap; after it, say how people can."""
         if not self.loaded or not self.flagged:
             return
         target = self.facts.target
         order = TargetOrder(target=target)
-        if not self.evidence.kept_aside:
+        if not self.evidence.kept_aside and not self.is_exchanging():
             discarded = await self.step(
                 "Remove the restored copy",
                 Releasing.ensure_discarded,

@@ -17,9 +17,8 @@ from activities.postgres.integrity_sql import (
     check_rows,
     check_what_stays_behind,
     last_marker,
-    stack_checks,
 )
-from activities.postgres.integrity_wal import Touched, touched_since
+from activities.postgres.integrity_touched import check_touched
 from activities.postgres.last_wal import KIND as LAST_WAL
 from activities.postgres.one_shot import prove
 from activities.postgres.quiet import check_autovacuum
@@ -34,7 +33,6 @@ from domain.recovery import Judged, Proof, Verified, VerifyOrder
 
 KIND = "verified"
 _SCAN_SECONDS = 900
-_TOUCHED_SECONDS = 120
 _DATA_CHECKS = {"amcheck", "full read", "heap against index"}
 
 
@@ -156,42 +154,12 @@ class Integrity:
         return [*proofs, *more], marker
 
     def _touched(self, order: VerifyOrder, lsn: str) -> tuple[list[Proof], int | None]:
-        """Verify again the tables that WAL wrote to since the last full verification."""
-        with self._sql.copy(order.copy_, timeout_seconds=_TOUCHED_SECONDS) as connection:
-            touched = self._since(order, connection, lsn)
-            proofs: list[Proof] = []
-            if touched.known and not touched.oids:
-                said = f"no table was written to since it was verified, up to {lsn}"
-                proofs.append(Proof(name="touched tables", passed=True, evidence=said))
-            else:
-                scan = amcheck(
-                    self._engine,
-                    self._place(order),
-                    limit_seconds=_TOUCHED_SECONDS,
-                    heapallindexed=False,
-                    tables=touched.patterns,
-                )
-                proofs.append(_proof("amcheck", scan))
-                if scan.crashed:
-                    return proofs, None
-                only = touched.oids if touched.known else None
-                proofs += watched(lambda: check_rows(connection, only), "counting what was touched")
-            proofs += stack_checks(connection, order.checks)
-            proof, marker = last_marker(connection)
-        return [*proofs, proof], marker
-
-    def _since(self, order: VerifyOrder, connection: Connection, lsn: str) -> Touched:
-        """Return what was touched; when that is not known, everything is looked at."""
+        """Verify again what WAL wrote to since the last full verification; without one, everything."""
         record = self._records.read(KIND, order.recovery_id) if order.recovery_id else None
         of_this = record is not None and record["volume"] == order.copy_.volume
         since = order.since_lsn or (str(record["lsn"]) if record is not None and of_this else None)
-        if since is None:
-            return Touched(known=False)
-        if since == lsn:
-            return Touched(known=True)
-        return touched_since(
-            self._engine, order.target, order.copy_.container, connection, since, order.copy_.timeline
-        )
+        place = self._place(order)
+        return check_touched(self._engine, self._sql, order, place, _proof, since=since, until=lsn)
 
     def _died(self, order: VerifyOrder, since: int) -> list[Proof]:
         """A process of the copy that was ended by a signal meanwhile is a failure, whatever it was doing."""

@@ -1,7 +1,7 @@
 """What the write-ahead log says was written: to damaged blocks, and since an LSN at all."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -27,6 +27,10 @@ WITH touched AS (
 SELECT c.oid::int8, format('"%%s"."%%s"', replace(n.nspname, '"', '""'), replace(c.relname, '"', '""'))
   FROM owners JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p'"""
+
+
+Written = Mapping[int, Sequence[tuple[int, int]]]
+"""Oid of a database to the tablespaces and file numbers that were written to in it."""
 
 
 @dataclass(frozen=True)
@@ -70,34 +74,34 @@ def damage_in_wal(
     return tuple(said)
 
 
-def touched_since(
-    engine: Engine,
-    target: Target,
-    container: str,
-    connection: Connection,
-    since_lsn: str,
-    timeline: int,
-) -> Touched:
-    """Return the tables of this database that were written to since an LSN, indexes counted to them."""
+def written_since(
+    engine: Engine, target: Target, container: str, since_lsn: str, timeline: int
+) -> Written | None:
+    """Return what was written to since an LSN, by database; ``None`` when the WAL could not be read."""
     lines = _records(engine, target, container, since_lsn, timeline, "", set())
     if lines is None:
+        return None
+    found: dict[int, list[tuple[int, int]]] = {}
+    for line in lines:
+        space, database, file = (int(part) for part in line.removeprefix("rel ").split("/"))
+        found.setdefault(database, []).append((space, file))
+    return found
+
+
+def touched_in(connection: Connection, written: Written | None) -> Touched:
+    """Return the tables of this database that were written to, indexes counted to them."""
+    if written is None:
         return Touched(known=False)
     row = connection.execute(
         "SELECT oid::int8 FROM pg_database WHERE datname = current_database()"
     ).fetchone()
-    database = str(row[0]) if row is not None else ""
-    spaces: list[int] = []
-    files: list[int] = []
-    for line in lines:
-        space, owner, file = line.removeprefix("rel ").split("/")
-        if owner == database:
-            spaces.append(int(space))
-            files.append(int(file))
-    found = connection.execute(_OWNERS, [spaces, files]).fetchall()
+    files = written.get(int(str(row[0])), []) if row is not None else []
+    found = connection.execute(_OWNERS, [[space for space, _ in files], [file for _, file in files]])
+    owners = found.fetchall()
     return Touched(
         known=True,
-        oids=frozenset(int(str(oid)) for oid, _ in found),
-        patterns=tuple(sorted(str(name) for _, name in found)),
+        oids=frozenset(int(str(oid)) for oid, _ in owners),
+        patterns=tuple(sorted(str(name) for _, name in owners)),
     )
 
 

@@ -11,8 +11,8 @@ from activities.postgres.one_shot import below, facts, labels, prove, run, scrip
 from activities.records import Records
 from activities.tokens import Tokens
 from domain.errors import Refused, Unavailable
+from domain.exchange import SwapOrder, Swapped, SwapSettled
 from domain.names import LABEL_RECOVERY, container_name
-from domain.recovery import SwapOrder, Swapped
 
 KIND = "swap"
 _KILOBYTE = 1024
@@ -60,6 +60,29 @@ class Swapping:
             keeper=container_name(order.recovery_id, "keeper"),
             sentence=f"The restored data is in {order.target.postgres.volume};"
             f" the old data ({kept / 1e6:,.0f} MB) is kept in {order.restored_volume}",
+        )
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def ensure_swap_settled(self, order: SwapOrder) -> SwapSettled:
+        """Find out by the inodes whether the exchange took place; where it did not, take its traces away.
+
+        For a run that people end while the exchange has not answered. An exchange is never made or
+        taken back here. Raises ``Refused`` when one of the directories is a strange one.
+        """
+        self._tokens.admit(order, order.target.stack)
+        record = self._records.read(KIND, order.recovery_id)
+        state = "before" if record is None else self._look(order, record)["state"]
+        if state == "swapped":
+            swapped = self.ensure_swapped_in(order)
+            return SwapSettled(swapped=swapped, sentence=f"The exchange took place. {swapped.sentence}")
+        if state != "before" or (record is not None and "kept_bytes" in record):
+            raise _strange(order)
+        # As long as there are both, a record and a keeper, the volume counts as a kept one.
+        self._records.remove(KIND, order.recovery_id)
+        for what in ("swap", "look", "keeper"):
+            self._engine.remove(container_name(order.recovery_id, what), force=True)
+        return SwapSettled(
+            sentence=f"Nothing was exchanged: {order.target.postgres.volume} holds what it held before"
         )
 
     def _prepare(self, order: SwapOrder) -> dict[str, Any]:

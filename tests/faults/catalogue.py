@@ -22,6 +22,8 @@ STACKS = (("tests/browser",), ("tests/e2e", "tests/faults"), ("tests/lab",), ("t
 """Folders that share a stack, which must not stand idle beside another: each is a run of its own."""
 _STYLE = {"passed": "green", "failed": "red", "not run": "yellow"}
 _NOTHING_COLLECTED = 5
+_TWO_AT_ONCE = ("--numprocesses=2", "--dist=loadfile")
+"""Those that share no stack make what they need themselves and mostly wait: as ``make test`` runs them."""
 
 
 class Row:
@@ -47,6 +49,12 @@ class Row:
 def rows(results: list[dict[str, str]]) -> list[Row]:
     """Return every row of the catalogue with its results."""
     return [Row(row, [result for result in results if result["id"] == row]) for row in ROWS]
+
+
+def newest(results: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return of each test the results of its last session: who ran it again replaces what it said before."""
+    last = {result["test"]: result["session"] for result in results}
+    return [result for result in results if result["session"] == last[result["test"]]]
 
 
 def last_line(found: list[Row]) -> str:
@@ -92,7 +100,7 @@ def run(depth: str, record: Path) -> int:
     common = ["-m", "fault or swap_hazard or mutant", f"--faults={depth}", f"--faults-record={record}"]
     rest = [f"--ignore={folder}" for folders in STACKS for folder in folders]
     worst = 0
-    for places in (rest, *STACKS):
+    for places in ((*_TWO_AT_ONCE, *rest), *STACKS):
         asked = [sys.executable, "-m", "pytest", *common, *places]
         code = subprocess.run(asked, cwd=ROOT, check=False).returncode
         worst = max(worst, 0 if code == _NOTHING_COLLECTED else code)
@@ -104,13 +112,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the fault rows and print the catalogue.")
     parser.add_argument("--depth", choices=("sample", "all", "nightly"), default="all")
     parser.add_argument("--write", type=Path, help="write the catalogue to this Markdown page too")
-    parser.add_argument("--from", dest="record", type=Path, help="print what an earlier run recorded")
+    parser.add_argument(
+        "--from", dest="record", type=Path, help="print what earlier runs with --faults-record=FILE recorded"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         record: Path = asked.record or Path(directory) / "faults.jsonl"
         broken = 0 if asked.record else run(asked.depth, record)
         lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
-    found = rows([json.loads(line) for line in lines])
+    found = rows(newest([json.loads(line) for line in lines]))
     console = Console()
     console.print(table(found))
     if asked.write:

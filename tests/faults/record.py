@@ -15,6 +15,7 @@ it to ``make nightly``. The marks ``swap_hazard`` and ``mutant`` take the same w
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -131,6 +132,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    this = uuid.uuid4().hex
     with path.open("a", encoding="utf-8") as file:
         for result in session.config.stash[_RESULTS]:
-            file.write(json.dumps(result) + "\n")
+            file.write(json.dumps(result | {"session": this}) + "\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.catalogue import last_line, markdown, rows
+from tests.faults.catalogue import last_line, markdown, newest, rows
 from tests.faults.record import ROWS
 
 pytestmark = pytest.mark.unit
@@ -87,3 +87,16 @@ def test_the_catalogue_counts_every_row_and_a_failure_outweighs_a_pass() -> None
     assert len(ROWS) == len(found) == 127
     assert last_line(found) == "faults: 1 of 127 green, 1 failed, 125 not run"
     assert "| A2 | x | wf | passed 2026-01-02 |" in markdown(found, "2026-01-02")
+
+
+def test_a_test_that_was_run_again_counts_with_what_it_said_last() -> None:
+    """Also where the last session has a failed teardown beside a passed call."""
+
+    def result(session: str, outcome: str, test: str = "t") -> dict[str, str]:
+        told = {"id": "A1", "title": "x", "tier": "wf", "reason": "r"}
+        return told | {"outcome": outcome, "test": test, "session": session}
+
+    healed = [result("one", "failed"), result("one", "passed", "u"), result("two", "passed")]
+    assert [(r["test"], r["outcome"]) for r in newest(healed)] == [("u", "passed"), ("t", "passed")]
+    broken = [result("one", "passed"), result("two", "passed"), result("two", "failed")]
+    assert [r["outcome"] for r in newest(broken)] == ["passed", "failed"]

@@ -8,6 +8,7 @@ import pytest
 from domain import names
 from domain.incident import StatusView
 from infra.temporal import server
+from starter.answer import Exit
 from tests.e2e.stand import Said, until
 from tests.faults.harness.plan import Plan
 from tests.faults.harness.stand import FaultStand
@@ -60,17 +61,44 @@ def test_a_lost_database_of_temporal_is_not_a_silent_restart_from_scratch(
     assert stand.content().keys() == stand.sound.keys()
 
 
+def terminate(stand: FaultStand) -> None:
+    """Terminate the run as anybody may in the Web UI, and wait until a worker is there again."""
+
+    async def work() -> None:
+        client = await connect("test", stand.state)
+        await client.get_workflow_handle(names.recovery_workflow_id(stand.name)).terminate("by hand")
+
+    asyncio.run(work())
+    until(lambda: server.status(stand.temporal) is not None and stand.worker() != 0, "a worker")
+
+
+@pytest.mark.fault("A11", at_length=True)
+@pytest.mark.fault("G4", at_length=True)
+def test_a_terminated_run_is_reopened_and_goes_on_to_its_end(stand: FaultStand, seen: Seen) -> None:
+    """F-A11, F-G4: run terminated by hand in the middle; it resumes, and nothing is restored twice."""
+    before = stand.artefacts()
+    recovery_id = lose_the_run(stand)
+    assert stand.dr("reopen", "--stack", stand.name, "--reason", "too early").code == Exit.BUSY
+    terminate(stand)
+    said = stand.dr("reopen", "--stack", stand.name, "--by", "test", "--reason", "terminated by mistake")
+    assert said.code == 0
+    seen(f"terminated after its copy was promoted, and reopened as {said.data['run_id']}")
+    report = stand.to_the_end(said.data["run_id"])
+    assert report["outcome"] == "recovered"
+    assert report["recovery_id"] == recovery_id
+    assert stand.artefacts()["kept volumes"] == before["kept volumes"] + 1
+    assert stand.content().keys() == stand.sound.keys()
+    again = stand.dr("reopen", "--stack", stand.name, "--reason", "once more")
+    assert again.code == Exit.REFUSED
+    assert again.envelope["error"]["code"] == "run-ended"
+    stand.release(recovery_id)
+
+
 @pytest.mark.fault("A11", at_length=True)
 def test_a_terminated_run_is_told_from_its_journal(stand: FaultStand, seen: Seen) -> None:
     """F-A11: run terminated by hand in the middle."""
     recovery_id = lose_the_run(stand)
-
-    async def terminate() -> None:
-        client = await connect("test", stand.state)
-        await client.get_workflow_handle(names.recovery_workflow_id(stand.name)).terminate("by hand")
-
-    asyncio.run(terminate())
-    until(lambda: server.status(stand.temporal) is not None and stand.worker() != 0, "a worker")
+    terminate(stand)
     found = leftovers_of(stand.dr("doctor"))
     assert found["passed"] is False
     assert recovery_id in found["evidence"]

@@ -37,6 +37,7 @@ from domain.backups import (
 )
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
 from domain.errors import DrError, Unavailable
+from domain.exchange import SwapOrder, Swapped, SwapSettled
 from domain.gates import GatePolicy
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView, Told
 from domain.ledger import Downtime, DowntimeOrder, Loss, LossOrder, MarkersPaused, MeasuredLoss, StoreLoss
@@ -58,8 +59,6 @@ from domain.recovery import (
     ServicesStarted,
     ServicesStopped,
     Serving,
-    SwapOrder,
-    Swapped,
     Verified,
     VerifyOrder,
 )
@@ -191,6 +190,7 @@ class Hands:
                 lambda o: Promoted(timeline=2, system_identifier="1", slot=o.slot),
             ),
             "ensure_swapped_in": (SwapOrder, lambda _: Swapped(kept_volume="w", kept_bytes=5, keeper="k")),
+            "ensure_swap_settled": (SwapOrder, lambda _: SwapSettled()),
             "ensure_serving": (ServeOrder, lambda _: Serving(timeline=2, writable_at=NOW)),
             "ensure_receiving": (ReceiveOrder, lambda o: Receiving(slot=o.slot, directory="d", active=True)),
             "ensure_services_started": (ServicesOrder, lambda _: ServicesStarted()),

@@ -8,6 +8,7 @@ import pytest
 
 from domain.diagnosis import Verdict
 from domain.errors import Refused
+from domain.exchange import Swapped, SwapSettled
 from domain.gates import GatePolicy
 from tests.domain.people import FIRST, SECOND
 from tests.faults.record import Seen
@@ -79,6 +80,7 @@ NOT_IN_A_RECOVERY = {
     "ensure_unfenced",
     "ensure_unquiet",
     "ensure_recovery_cleared",
+    "ensure_swap_settled",
     "ensure_reindexed",
     "verify_reindexed",
 }
@@ -135,16 +137,47 @@ async def test_an_abort_at_any_step_ends_with_where_things_are(
     seen(f"{len(stood)} steps were aborted; the last: {list(stood.values())[-1]}")
 
 
-async def test_a_run_that_was_ended_in_the_exchange_does_not_claim_to_know_where_the_data_is(
-    bench: Bench,
-) -> None:
+async def ended_in_the_exchange(bench: Bench) -> Any:
+    """Approve, let the exchange give up without an answer, abort there, and return the handle."""
     bench.hands.fail("ensure_swapped_in", Refused("no answer after the exchange", code="silent"))
     handle = await bench.start()
     await tell(handle, "approve", spoken(await bench.until(handle, "gate")))
     await bench.until(handle, "needs_human")
     await tell(handle, "abort", {"by": FIRST, "reason": "I look myself"})
+    return handle
+
+
+async def test_a_run_that_was_ended_in_the_exchange_undoes_everything_where_nothing_was_exchanged(
+    bench: Bench,
+) -> None:
+    where, changed = stands(bench, await (await ended_in_the_exchange(bench)).result())
+    assert "the live data is in v, as it was" in where
+    assert changed == "everything that was changed was undone"
+    assert {"ensure_discarded", "ensure_unfenced", "ensure_services_started"} <= set(bench.hands.called)
+
+
+async def test_a_run_that_was_ended_in_the_exchange_undoes_nothing_where_the_volumes_were_exchanged(
+    bench: Bench,
+) -> None:
+    swapped = Swapped(kept_volume="w", kept_bytes=5, keeper="k")
+    bench.hands.answer("ensure_swap_settled", lambda _: SwapSettled(swapped=swapped))
+    where, changed = stands(bench, await (await ended_in_the_exchange(bench)).result())
+    assert "the restored data is in v, the damaged data is kept in w" in where
+    assert "the restored data is in the live volume" in changed
+    assert not {"ensure_discarded", "ensure_unfenced"} & set(bench.hands.called)
+
+
+async def test_a_run_that_was_ended_in_the_exchange_does_not_claim_to_know_where_the_data_is(
+    bench: Bench,
+) -> None:
+    """Where that cannot be found out, a person may go on without, and nothing is touched."""
+    bench.hands.fail("ensure_swap_settled", Refused("a strange directory", code="swap-strange"))
+    handle = await ended_in_the_exchange(bench)
+    await until_said(bench, "Parked at ensure_swap_settled")
+    await tell(handle, "skip", {"by": FIRST, "step": "ensure_swap_settled", "reason": "I look myself"})
     where, _ = stands(bench, await handle.result())
     assert "whether v holds the damaged or the restored data was not told" in where
+    assert not {"ensure_discarded", "ensure_unfenced"} & set(bench.hands.called)
 
 
 async def test_an_undo_that_fails_parks_until_a_person_says_what_to_do(bench: Bench) -> None:

@@ -9,9 +9,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from domain import names
 from domain.diagnosis import Verdict
 from domain.errors import Refused
+from domain.exchange import Swapped
 from domain.incident import RecoveryRequest, RecoveryResult
 from domain.order import Facts, StackOrder
-from domain.recovery import Swapped
 from starter import orchestrator
 from starter.answer import Busy
 from tests.faults.record import Seen

@@ -28,6 +28,7 @@ from activities.postgres.sql import Sql
 from activities.postgres.swap import Swapping
 from activities.tokens import Tokens
 from domain.backups import Backup, ReceiveOrder
+from domain.exchange import SwapOrder, Swapped
 from domain.names import LABEL_RECOVERY, LABEL_STACK, short_id, volume_name
 from domain.order import Target, TargetOrder
 from domain.recovery import (
@@ -42,8 +43,6 @@ from domain.recovery import (
     RestoreOrder,
     ServeOrder,
     Serving,
-    SwapOrder,
-    Swapped,
 )
 from tests.hands.postgres.conftest import Server
 

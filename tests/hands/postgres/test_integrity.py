@@ -128,6 +128,44 @@ def test_only_what_was_touched_since_is_verified_again(scene: Scene, copy: Copy)
     scene.server.do("DELETE FROM drafts WHERE id >= 1000")
 
 
+def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene) -> None:
+    scene.server.do("CREATE DATABASE billing")
+    scene.server.do("CREATE DATABASE archive")
+    try:
+        with scene.server.connect(database="billing") as billing:
+            billing.execute(
+                "CREATE TABLE bills AS SELECT n AS id, repeat('x', 500) t FROM generate_series(1, 500) n"
+            )
+            billing.execute("CREATE UNIQUE INDEX ON bills (id)")
+            path = billing.execute("SELECT pg_relation_filepath('bills')").fetchone()
+        scene.archive_all()
+        attempt = next(ATTEMPTS)
+        volume = scene.restore(attempt).volume
+        copy = scene.follow(attempt)
+        assert verify(scene, copy).passed
+        with scene.server.connect(database="billing") as billing:
+            billing.execute("INSERT INTO bills VALUES (1000, 'later')")
+        scene.archive_all()
+        copy = scene.follow(attempt)
+        found = verify(scene, copy, full=False)
+        assert found.passed, found
+        assert proof(found, "amcheck billing").passed
+        assert "1 tables" in proof(found, "heap against index billing").evidence
+        assert not [p for p in found.proofs if "archive" in p.name], "nothing was written there"
+
+        scene.engine.stop(copy.container, 30)
+        assert path is not None
+        data = Path(scene.engine.root()) / "volumes" / volume / "_data"
+        overwrite(data / str(path[0]), 10 * BLOCK, b"\x5a" * BLOCK)
+        found = verify(scene, scene.follow(attempt), full=False, since_lsn="0/1")
+        assert not found.passed
+        assert proof(found, "amcheck billing").passed is False
+    finally:
+        scene.engine.remove(copy.container, force=True)
+        for name in ("billing", "archive"):
+            scene.server.do(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def test_a_copy_with_a_damaged_page_fails(
     scene: Scene, restore: Callable[[], tuple[Path, Callable[[], Copy]]]
 ) -> None:

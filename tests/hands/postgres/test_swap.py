@@ -13,6 +13,7 @@ from activities.records import Records
 from activities.tokens import Tokens
 from domain.backups import ReceiveOrder
 from domain.errors import DrError, Refused, Unavailable, VerificationFailed
+from domain.exchange import SwapSettled
 from domain.names import container_name
 from domain.release import DiscardOrder, Released, ReleaseOrder
 from tests.hands.postgres.conftest import Server
@@ -117,6 +118,49 @@ def test_two_racing_attempts_do_not_put_the_damage_back(scene: Scene) -> None:
     scene.swap(copy.volume)
     assert both(scene, copy.volume) == (restored, live)
     assert all(isinstance(error, Unavailable) for error in errors), errors
+
+
+def settle(scene: Scene, volume: str) -> SwapSettled:
+    return scene.swapping.ensure_swap_settled(scene.swap_order(volume))
+
+
+def test_an_exchange_that_never_answered_is_found_out_by_the_data_and_never_taken_back(scene: Scene) -> None:
+    copy, _ = scene.to_promoted(answers=True)
+    live, restored = both(scene, copy.volume)
+    first = scene.swap(copy.volume)
+    records = Records(scene.state)
+    record = records.read("swap", scene.rid)
+    assert record is not None
+    records.write("swap", scene.rid, {key: value for key, value in record.items() if key != "kept_bytes"})
+    assert settle(scene, copy.volume).swapped == first
+    assert settle(scene, copy.volume).swapped == first
+    assert both(scene, copy.volume) == (restored, live)
+
+
+def test_an_exchange_that_never_took_place_leaves_nothing_that_keeps_the_copy_from_its_removal(
+    scene: Scene,
+) -> None:
+    copy, _ = scene.to_promoted(answers=True)
+    data = Path(scene.engine.root()) / "volumes" / copy.volume / "_data"
+    (data / "standby.signal").touch()
+    with pytest.raises(Refused, match="swap-unfit"):
+        scene.swap(copy.volume)
+    assert not discard(scene).volumes, "an exchange may have taken it"
+    assert settle(scene, copy.volume).swapped is None
+    assert settle(scene, copy.volume).swapped is None
+    assert discard(scene).volumes == (copy.volume,)
+    assert not scene.engine.labelled(f"dr.recovery={scene.rid}")
+
+
+def test_an_exchange_with_a_strange_directory_is_not_said_to_be_settled(scene: Scene) -> None:
+    copy, _ = scene.to_promoted(answers=True)
+    scene.swap(copy.volume)
+    volumes = Path(scene.engine.root()) / "volumes"
+    data = volumes / copy.volume / "_data"
+    data.rename(volumes / copy.volume / "aside")
+    data.mkdir()
+    with pytest.raises(Refused, match="swap-strange"):
+        settle(scene, copy.volume)
 
 
 def test_an_exchange_that_somebody_undid_by_hand_is_not_repeated(scene: Scene) -> None:
