@@ -131,6 +131,7 @@ def test_only_what_was_touched_since_is_verified_again(scene: Scene, copy: Copy)
 def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene) -> None:
     scene.server.do("CREATE DATABASE billing")
     scene.server.do("CREATE DATABASE archive")
+    before = scene.backup
     try:
         with scene.server.connect(database="billing") as billing:
             billing.execute(
@@ -138,7 +139,8 @@ def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene
             )
             billing.execute("CREATE UNIQUE INDEX ON bills (id)")
             path = billing.execute("SELECT pg_relation_filepath('bills')").fetchone()
-        scene.archive_all()
+        # Or the WAL that made the table would heal its pages when the copy starts again.
+        scene.backup = scene.take_backup()
         attempt = next(ATTEMPTS)
         volume = scene.restore(attempt).volume
         copy = scene.follow(attempt)
@@ -149,7 +151,7 @@ def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene
         copy = scene.follow(attempt)
         found = verify(scene, copy, full=False)
         assert found.passed, found
-        assert proof(found, "amcheck billing").passed
+        assert proof(found, "heap against index billing").passed
         assert "1 tables" in proof(found, "heap against index billing").evidence
         assert not [p for p in found.proofs if "archive" in p.name], "nothing was written there"
 
@@ -159,8 +161,9 @@ def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene
         overwrite(data / str(path[0]), 10 * BLOCK, b"\x5a" * BLOCK)
         found = verify(scene, scene.follow(attempt), full=False, since_lsn="0/1")
         assert not found.passed
-        assert proof(found, "amcheck billing").passed is False
+        assert proof(found, "heap against index billing").passed is False
     finally:
+        scene.backup = before
         scene.engine.remove(copy.container, force=True)
         for name in ("billing", "archive"):
             scene.server.do(f"DROP DATABASE {name} WITH (FORCE)")
