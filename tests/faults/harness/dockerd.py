@@ -18,7 +18,8 @@ class PrivateDockerd:
     """A daemon below one directory; used as a context manager, which removes all of it.
 
     Its networks are bridges of its own without rules in the host's packet filter: published ports go
-    through Docker's userland proxy, on loopback.
+    through Docker's userland proxy, on loopback. Its containerd is a process beside it, as on a host
+    where each is a service of its own: it outlives a kill of the daemon.
     """
 
     def __init__(self, root: Path) -> None:
@@ -28,9 +29,17 @@ class PrivateDockerd:
         self._run = Path(tempfile.mkdtemp(prefix="dr-dockerd-", dir="/tmp"))
         self.host = f"unix://{self._run / 'docker.sock'}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._containerd: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start the daemon and wait until it answers."""
+        config = self._run / "containerd.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        words = [
+            *("containerd", f"--config={config}", f"--address={self._run / 'containerd.sock'}"),
+            *(f"--root={self.root / 'containerd'}", f"--state={self._run / 'containerd'}"),
+        ]
+        self._containerd = self._begin(words)
         self.start()
         return self
 
@@ -41,6 +50,9 @@ class PrivateDockerd:
             container.remove(force=True, v=True)
         client.close()
         self._end(signal.SIGTERM)
+        if self._containerd is not None:
+            self._containerd.terminate()
+            self._containerd.wait(_PATIENCE_SECONDS)
         for mount in _mounts_below(self.root, self._run):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
         for path in (self.root, self._run):
@@ -53,6 +65,7 @@ class PrivateDockerd:
             f"--data-root={self.root}",
             f"--exec-root={self._run / 'exec'}",
             f"--host={self.host}",
+            f"--containerd={self._run / 'containerd.sock'}",
             f"--pidfile={self._run / 'docker.pid'}",
             "--bridge=none",
             "--iptables=false",
@@ -62,8 +75,7 @@ class PrivateDockerd:
             "--userland-proxy=true",
             "--default-address-pool=base=10.213.0.0/16,size=24",
         ]
-        with (self._run / "dockerd.log").open("ab") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        self._process = self._begin(words)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._answers():
             assert self._process.poll() is None, (self._run / "dockerd.log").read_text()[-2000:]
@@ -71,7 +83,7 @@ class PrivateDockerd:
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """Kill the daemon with SIGKILL; its containerd and its containers go on for the moment."""
+        """Kill the daemon with SIGKILL; its containerd and its containers go on."""
         self._end(signal.SIGKILL)
 
     def client(self) -> docker.DockerClient:
@@ -86,6 +98,10 @@ class PrivateDockerd:
         subprocess.run(loading, stdin=saving.stdout, check=True, stdout=subprocess.DEVNULL)
         assert saving.wait() == 0
         host.close()
+
+    def _begin(self, words: list[str]) -> subprocess.Popen[bytes]:
+        with (self._run / "dockerd.log").open("ab") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
     def _answers(self) -> bool:
         try:
