@@ -10,6 +10,7 @@ from activities.tokens import require_admitted
 from domain.errors import Refused, Unavailable
 
 CONFLICT = 409
+CONTAINER_DOWN = "container-down"
 
 
 @contextmanager
@@ -24,6 +25,9 @@ def speaking(where: str) -> Iterator[None]:
             raise Unavailable(
                 "another attempt removes the container at this moment", where=where, code="docker-busy"
             ) from error
+        if error.status_code == CONFLICT and "is not running" in str(error.explanation):
+            # As after a restart of the daemon: its restart policy may be about to start it.
+            raise Unavailable("the container does not run", where=where, code=CONTAINER_DOWN) from error
         if error.status_code is not None and error.status_code < 500:  # noqa: PLR2004 - HTTP
             raise Refused(
                 f"Docker refused: {error.explanation}", where=where, code="docker-refused"

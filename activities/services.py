@@ -84,7 +84,8 @@ class Services:
     def ensure_services_started(self, order: ServicesOrder) -> ServicesStarted:
         """Start services in waves, each healthy by its own protocol before the next wave.
 
-        Without names: everything that was stopped and everything that needs the database. Raises
+        Without names: everything that was stopped, everything that needs the database, and what ran when
+        the stack was resolved and does not run now, as after the death of the Docker daemon. Raises
         ``VerificationFailed`` with code ``service-unhealthy`` naming each one and the reason.
         """
         self._tokens.admit(order, order.target.stack)
@@ -92,7 +93,8 @@ class Services:
         policies = {name: entry["restart"] for name, entry in record.items()} | order.restart_policies
         known = _with_unlisted(order.target, record)
         by_name = {service.name: service for service in known}
-        wanted = order.services or (*dependents_of(known, order.target.postgres.service), *record)
+        dependents = dependents_of(known, order.target.postgres.service)
+        wanted = order.services or (*dependents, *record, *self._fallen(order.target))
         proofs: list[Proof] = []
         for wave in start_waves(known, wanted):
             beat(f"starting {', '.join(wave)}")
@@ -118,6 +120,12 @@ class Services:
             services=tuple(proof.name for proof in proofs),
             proofs=tuple(proofs),
         )
+
+    def _fallen(self, target: Target) -> list[str]:
+        """Return what ran when the stack was resolved and does not run now, but for PostgreSQL."""
+        ran = [one for one in target.services if one.state == "running" and one.kind is not Kind.POSTGRES]
+        found = ((one, self._engine.look(one.container_id)) for one in ran)
+        return [one.name for one, now in found if now is not None and not now.running]
 
     def _remember(self, recovery_id: str, writers: Writers) -> dict[str, Any]:
         record = self._records.read(_RECORD, _key(recovery_id)) or {}

@@ -8,6 +8,7 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine, Executed
+from activities.engine_errors import CONTAINER_DOWN
 from activities.postgres.one_shot import VOLUME, below, facts, labels, prove, run, script, settings_of, shell
 from activities.postgres.sql import Sql
 from activities.pulse import beat
@@ -136,15 +137,20 @@ class Fencing:
         return told or settings_of(server.arguments).get("hba_file") or f"{server.pgdata}/pg_hba.conf"
 
     def psql(self, target: Target, query: str) -> Executed:
-        """Ask through the server's own socket, from inside its container."""
+        """Ask through the server's own socket, from inside its container; a stopped one does not answer."""
         server = target.postgres
-        return self._engine.run(
-            server.container_id,
-            ("psql", "-X", "-w", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-p", str(server.port),
-             "-U", server.user, "-d", "postgres", "-c", query),
-            user=f"{server.uid}:{server.gid}",
-            environment={"PGAPPNAME": "dr", "PGCONNECT_TIMEOUT": "3"},
-        )  # fmt: skip
+        try:
+            return self._engine.run(
+                server.container_id,
+                ("psql", "-X", "-w", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-p", str(server.port),
+                 "-U", server.user, "-d", "postgres", "-c", query),
+                user=f"{server.uid}:{server.gid}",
+                environment={"PGAPPNAME": "dr", "PGCONNECT_TIMEOUT": "3"},
+            )  # fmt: skip
+        except Unavailable as error:
+            if error.code != CONTAINER_DOWN:
+                raise
+            return Executed(exit_code=-1, output="", errors=error.what)
 
     def answer(self, target: Target, query: str) -> str | None:
         """Return the one value of a query: through the socket, else over TCP where that wants a password."""

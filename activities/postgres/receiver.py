@@ -67,6 +67,13 @@ class Protection:
                     if not _has_amcheck(connection):
                         connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
                         made.append(f"amcheck in {name}")
+        except psycopg.errors.UniqueViolation as error:
+            # IF NOT EXISTS does not keep two sessions apart that create the same thing at once.
+            raise Unavailable(
+                "somebody else creates the same in the database at this moment",
+                where=target.postgres.container_name,
+                code="protected-at-once",
+            ) from error
         except psycopg.Error as error:
             raise Refused(
                 f"the database does not let itself be protected: {_first_line(error)}",

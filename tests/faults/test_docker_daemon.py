@@ -1,6 +1,8 @@
 """The Docker daemon dies in the middle of a recovery: a private one, so that nothing else notices."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -19,10 +21,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDockerd]:
-    images = Images(docker.from_env(timeout=600), ROOT / ".dr" / "cache", lambda *_: None)
+    if shutil.which("ip") is None:
+        pytest.skip("the private daemon needs a bridge of its own: no program 'ip' (iproute2)")
     names = [*SERVICES, "tools"]
-    for name in names:
-        images.ensure(name)
+    with closing(docker.from_env(timeout=600)) as client:
+        images = Images(client, ROOT / ".dr" / "cache", lambda *_: None)
+        for name in names:
+            images.ensure(name)
     with PrivateDockerd(tmp_path_factory.mktemp("dockerd")) as private:
         private.load([images.reference(name) for name in names])
         yield private

@@ -71,6 +71,20 @@ def test_everything_comes_back_healthy_with_its_policy(
     assert hand.ensure_services_started(order(target)).services == started.services
 
 
+def test_what_ran_at_first_and_was_ended_by_something_else_is_started_too_and_nothing_that_stood_before(
+    chat: ChatStack, hand: Services, target: Target
+) -> None:
+    for name in ("redis", "minio"):
+        chat.engine.stop(chat.container(name), 10)
+    stood = tuple(
+        one.model_copy(update={"state": "exited"}) if one.name == "minio" else one for one in target.services
+    )
+    started = hand.ensure_services_started(order(target.model_copy(update={"services": stood})))
+    assert "redis" in started.services
+    assert chat.status("redis") == "running"
+    assert chat.status("minio") == "exited"
+
+
 def test_an_unlisted_container_of_the_project_with_a_session_is_stopped_too(
     chat: ChatStack, hand: Services, target: Target
 ) -> None:

@@ -1,6 +1,7 @@
 """A private Docker daemon: own data, socket and networks, so that a test may kill it."""
 
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -9,17 +10,19 @@ from pathlib import Path
 from typing import Self
 
 import docker
-from docker.errors import DockerException
 
 _PATIENCE_SECONDS = 90.0
+_POOL = "10.213.0.0/16"
 
 
 class PrivateDockerd:
     """A daemon below one directory; used as a context manager, which removes all of it.
 
-    Its networks are bridges of its own without rules in the host's packet filter: published ports go
-    through Docker's userland proxy, on loopback. Its containerd is a process beside it, as on a host
-    where each is a service of its own: it outlives a kill of the daemon.
+    Its networks are bridges of its own, and it leaves the host's packet filter alone: published ports go
+    through Docker's userland proxy, on loopback. The host's own daemon lets nothing pass between bridges
+    that it does not know, so one rule lets containers of this daemon speak to one another.
+    Its containerd is a process beside it, as on a host where each is a service of its own: it outlives a
+    kill of the daemon.
     """
 
     def __init__(self, root: Path) -> None:
@@ -27,6 +30,7 @@ class PrivateDockerd:
         self.root = root
         # A Unix socket's path must be short.
         self._run = Path(tempfile.mkdtemp(prefix="dr-dockerd-", dir="/tmp"))
+        self._bridge = f"dr-{secrets.token_hex(4)}"
         self.host = f"unix://{self._run / 'docker.sock'}"
         self._process: subprocess.Popen[bytes] | None = None
         self._containerd: subprocess.Popen[bytes] | None = None
@@ -40,6 +44,11 @@ class PrivateDockerd:
             *(f"--root={self.root / 'containerd'}", f"--state={self._run / 'containerd'}"),
         ]
         self._containerd = self._begin(words)
+        # Beside the host's own bridge; its loopback ports are served by Docker's proxy.
+        _ip("link", "add", self._bridge, "type", "bridge")
+        _ip("address", "add", f"10.214.{os.getpid() % 250}.1/24", "dev", self._bridge)
+        _ip("link", "set", self._bridge, "up")
+        _among_its_own("--insert")
         self.start()
         return self
 
@@ -53,6 +62,8 @@ class PrivateDockerd:
         if self._containerd is not None:
             self._containerd.terminate()
             self._containerd.wait(_PATIENCE_SECONDS)
+        _ip("link", "delete", self._bridge)
+        _among_its_own("--delete")
         for mount in _mounts_below(self.root, self._run):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
         for path in (self.root, self._run):
@@ -67,13 +78,13 @@ class PrivateDockerd:
             f"--host={self.host}",
             f"--containerd={self._run / 'containerd.sock'}",
             f"--pidfile={self._run / 'docker.pid'}",
-            "--bridge=none",
+            f"--bridge={self._bridge}",
             "--iptables=false",
             "--ip6tables=false",
             "--ip-forward=false",
             "--ip-masq=false",
             "--userland-proxy=true",
-            "--default-address-pool=base=10.213.0.0/16,size=24",
+            f"--default-address-pool=base={_POOL},size=24",
         ]
         self._process = self._begin(words)
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -92,25 +103,18 @@ class PrivateDockerd:
 
     def load(self, images: list[str]) -> None:
         """Copy images from the engine of the host."""
-        host = docker.from_env(timeout=600)
-        saving = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
         loading = ["docker", "--host", self.host, "load", "--quiet"]
-        subprocess.run(loading, stdin=saving.stdout, check=True, stdout=subprocess.DEVNULL)
-        assert saving.wait() == 0
-        host.close()
+        with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saving:
+            subprocess.run(loading, stdin=saving.stdout, check=True, stdout=subprocess.DEVNULL)
+        assert saving.returncode == 0
 
     def _begin(self, words: list[str]) -> subprocess.Popen[bytes]:
         with (self._run / "dockerd.log").open("ab") as log:
             return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
     def _answers(self) -> bool:
-        try:
-            client = self.client()
-            client.ping()
-            client.close()
-        except DockerException:
-            return False
-        return True
+        asked = subprocess.run(["docker", "--host", self.host, "version"], check=False, capture_output=True)
+        return asked.returncode == 0
 
     def _end(self, how: int) -> None:
         process = self._process
@@ -119,6 +123,15 @@ class PrivateDockerd:
         os.kill(process.pid, how)
         process.wait(_PATIENCE_SECONDS)
         self._process = None
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _among_its_own(how: str) -> None:
+    words = ["iptables", how, "FORWARD", "--source", _POOL, "--destination", _POOL, "--jump", "ACCEPT"]
+    subprocess.run(words, check=True, capture_output=True)
 
 
 def _mounts_below(*roots: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_protection_creates_two_things_and_a_second_call_none(
     with bare_server.connect("postgres") as connection:
         assert connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'").fetchone()
     assert bare_server.ask(objects) == before
+
+
+def test_protection_that_meets_another_one_at_work_is_tried_again_and_not_refused(
+    server: Server, protection: Protection
+) -> None:
+    server.do("DROP SCHEMA IF EXISTS dr CASCADE")
+    with server.connect() as other, ThreadPoolExecutor(1) as threads:
+        other.execute("BEGIN")
+        other.execute("CREATE SCHEMA dr")
+        tried = threads.submit(protection.ensure_protected, TargetOrder(target=server.target))
+        deadline = time.monotonic() + 20
+        while not server.ask("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            assert time.monotonic() < deadline, "it does not wait for the other one"
+        other.execute("COMMIT")
+        with pytest.raises(Unavailable, match="protected-at-once"):
+            tried.result()
+    assert "created schema dr" in protection.ensure_protected(TargetOrder(target=server.target)).sentence
 
 
 def test_every_written_segment_arrives_and_a_second_call_keeps_the_receiver(
