@@ -32,6 +32,22 @@ def directory(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def names_in(handle: int) -> list[str]:
+    """Return the names in a directory that is open, sorted."""
+    return sorted(os.listdir(handle))
+
+
+def names_at(path: Path) -> list[str]:
+    """Return the names in a directory, sorted; none when it is missing or a link leads there."""
+    try:
+        with directory(path) as handle:
+            return names_in(handle)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
+            return []
+        raise
+
+
 def read(path: Path, limit_bytes: int) -> bytes:
     """Return the content of a regular file.
 

@@ -1,6 +1,13 @@
 """A value that is exactly what its text states."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+INVISIBLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+"""Characters that nobody sees, or that make a line read differently from what it says: part of a pattern."""
+Line = Annotated[str, StringConstraints(pattern=rf"^[^{INVISIBLE}]+$", max_length=200)]
+"""One line of words that are what they look like."""
 
 
 class Fact(BaseModel):

@@ -4,35 +4,24 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from domain.backup_policy import BackupPolicy
 from domain.durations import Duration
-from domain.errors import Refused
-from domain.fact import Fact
+from domain.fact import INVISIBLE, Fact, Line
 from domain.gates import Approver, GatePolicy
-from domain.paths import host_path, path_under
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-Line = Annotated[str, StringConstraints(pattern=rf"^[^{_INVISIBLE}]+$", max_length=200)]
-"""One line of words that are what they look like."""
 Account = Annotated[
-    str, StringConstraints(pattern=rf"^[^{_INVISIBLE}\"'\\-][^{_INVISIBLE}\"'\\]*$", max_length=254)
+    str, StringConstraints(pattern=rf"^[^{INVISIBLE}\"'\\-][^{INVISIBLE}\"'\\]*$", max_length=254)
 ]
 """A role or an account: it stands in arguments and in ``pg_hba.conf`` (F-K4)."""
 HttpPath = Annotated[str, StringConstraints(pattern=r"^/(?:[^/\\\x00-\x20\x7f][^\\\x00-\x20\x7f]*)?$")]
 """A path on the entrance of the stack: two slashes or a scheme would be another host."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
-
-
-def _fit_shelf(text: str) -> str:
-    try:
-        return host_path(text, "the shelf") if text.startswith("/") else str(path_under("", text))
-    except Refused as refused:
-        raise ValueError(refused.what) from None
 
 
 SecretRef = Annotated[
@@ -85,15 +74,6 @@ class Service(Fact):
     """Named secrets by reference, for example ``admin_secret`` of Hasura."""
 
 
-class BackupPolicy(Fact):
-    """Where backups are kept, and how much."""
-
-    shelf: Annotated[str, AfterValidator(_fit_shelf)] = "shelf"
-    """Directory; a relative one is taken from the state directory."""
-    keep_base: Duration = timedelta(days=7)
-    wal_switch_every: Duration = timedelta(seconds=60)
-
-
 class Check(Fact):
     """An integrity check: SQL that yields one number, with what is expected of it."""
 
@@ -101,7 +81,7 @@ class Check(Fact):
     sql: Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=20_000)]
     """One query; it is read through a cursor, so that nothing but a query can be it (F-K5)."""
     expect: Literal["zero", "positive"] = "zero"
-    because: Annotated[str, StringConstraints(pattern=rf"^[^{_INVISIBLE}]*$", max_length=500)] = ""
+    because: Annotated[str, StringConstraints(pattern=rf"^[^{INVISIBLE}]*$", max_length=500)] = ""
 
 
 class Call(Fact):

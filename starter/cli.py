@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
-from starter import decide, init, keys, look, protect, recover, reopen
+from starter import clear, decide, init, keys, look, protect, recover, reopen, schedules
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(recover.app, name="recover")
 app.add_typer(protect.app, name="backup")
 app.add_typer(keys.app, name="keys")
+app.add_typer(schedules.app, name="schedules")
 for command in (
     look.status,
     decide.approve,
@@ -37,6 +38,7 @@ for command in (
     look.report,
     protect.release,
     protect.discard,
+    clear.retention,
     look.doctor,
     init.init,
 ):
@@ -81,7 +83,7 @@ def main() -> None:
 def _run() -> int:
     as_json = "--json" in sys.argv
     words = [word for word in sys.argv[1:3] if not word.startswith("-")]
-    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"]) else 1])
+    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"], ["schedules"]) else 1])
     try:
         status = app(standalone_mode=False)
     except DrError as error:

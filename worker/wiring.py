@@ -17,6 +17,7 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.open_runs import OpenRuns
 from activities.people import People
 from activities.postgres.assess import Diagnosis
 from activities.postgres.backup import Backups
@@ -39,6 +40,7 @@ from activities.postgres.sql import Sql
 from activities.postgres.swap import Swapping
 from activities.probes import Probes
 from activities.reports import Reports
+from activities.retention import Retaining
 from activities.search import Search
 from activities.secrets import Secrets
 from activities.services import Services
@@ -50,6 +52,8 @@ from workflows.backup import BaseBackup, ListBackups, Protect, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
 from workflows.release import Discard, Release
+from workflows.retention import Retention
+from workflows.scheduled import Scheduled
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -62,6 +66,8 @@ WORKFLOWS: list[type] = [
     Doctor,
     Release,
     Discard,
+    Retention,
+    Scheduled,
 ]
 
 _DOCKER_SECONDS = 120
@@ -114,7 +120,11 @@ class Hands:
 
         console = f"{self._settings.ui_address}/namespaces/{self._client.namespace}"
         reports = Reports(self._settings.state, Histories(temporal), console)
-        return [reports.ensure_report_written, People(self._settings.state).ensure_told]
+        return [
+            reports.ensure_report_written,
+            People(self._settings.state).ensure_told,
+            OpenRuns(temporal).observe_open_recovery,
+        ]
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
@@ -139,12 +149,15 @@ class Hands:
     def _protectors(self) -> list[Hand]:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
         backups, protection = Backups(*parts), Protection(*parts)
+        retaining = Retaining(self._tokens, self._settings.state)
         return [
             protection.ensure_protected,
             protection.ensure_receiving,
             protection.observe_receiver,
             backups.ensure_base_backup,
             backups.verify_backup,
+            retaining.observe_retention,
+            retaining.ensure_retained,
         ]
 
     def _recoverers(self) -> list[Hand]:

@@ -23,8 +23,15 @@ _RETRIES = RetryPolicy(
 )
 
 
-async def errand(title: str, hand: Callable[[Any, O], R], order: O, *, site: str = names.DEFAULT_SITE) -> R:
-    """Run one hand on the queue of a site's host and return its result."""
+async def errand(
+    title: str,
+    hand: Callable[[Any, O], R],
+    order: O,
+    *,
+    site: str = names.DEFAULT_SITE,
+    control: bool = False,
+) -> R:
+    """Run one hand on the queue of a site's host and return its result; with ``control`` on the run's own."""
     given = order.model_copy(
         update={
             "recovery_id": order.recovery_id or workflow.info().workflow_id.replace("/", "-"),
@@ -37,7 +44,7 @@ async def errand(title: str, hand: Callable[[Any, O], R], order: O, *, site: str
         given,
         activity_id=hand.__name__,
         summary=title,
-        task_queue=names.host_queue(site),
+        task_queue=workflow.info().task_queue if control else names.host_queue(site),
         start_to_close_timeout=START_TO_CLOSE,
         schedule_to_start_timeout=SCHEDULE_TO_START,
         heartbeat_timeout=HEARTBEAT,

@@ -1,0 +1,119 @@
+"""``dr schedules`` as people and programs call it, against a real Temporal server."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+ROOT = Path(__file__).parents[2]
+STACK = """\
+stack: shop
+project: shop
+services:
+  postgres: {kind: postgres}
+backup:
+  schedules:
+    postgres-weekly: null
+"""
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass
+class Said:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)["data"]
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.out)["error"]
+
+
+class Operator:
+    """Somebody at a terminal of a host with one stack."""
+
+    def __init__(self, environment: WorkflowEnvironment, state: Path) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DR_", "TEMPORAL_"))}
+        self.file = state / "stacks" / "shop.yaml"
+        self.file.parent.mkdir()
+        self.file.write_text(STACK)
+        self._environment = kept | {
+            "DR_STATE": str(state),
+            "PYTHONPATH": str(ROOT),
+            "TEMPORAL_ADDRESS": environment.client.service_client.config.target_host,
+        }
+
+    async def dr(self, *words: str) -> Said:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", "from starter.cli import main; main()", "schedules", *words],
+            env=self._environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def operator(environment: WorkflowEnvironment, tmp_path: Path) -> Operator:
+    return Operator(environment, tmp_path)
+
+
+async def test_an_operator_applies_looks_pauses_and_resumes_without_any_worker(operator: Operator) -> None:
+    listed = await operator.dr("list", "--json")
+    assert {line["state"] for line in listed.data} == {"missing"}
+    applied = await operator.dr("apply", "--json")
+    assert applied.status == 0
+    assert json.loads(applied.out)["command"] == "schedules apply"
+    assert {line["did"] for line in applied.data} == {"created"}
+    jobs = {line["job"] for line in applied.data}
+    assert {"postgres-base", "retention"} <= jobs
+    assert not jobs & {"redis", "postgres-weekly"}
+    again = await operator.dr("apply", "--json")
+    assert {line["did"] for line in again.data} == {"unchanged"}
+
+    paused = await operator.dr("pause", "retention", "--reason", "an audit", "--by", "an operator", "--json")
+    (line,) = paused.data
+    assert (line["state"], line["note"], line["did"]) == ("paused", "held by an operator: an audit", "paused")
+    shown = await operator.dr("list")
+    assert "held by an operator: an audit" in " ".join(shown.out.split())
+    assert "drift" not in shown.out
+    resumed = await operator.dr("resume", "retention", "--reason", "it is over", "--json")
+    assert resumed.data[0]["state"] == "running"
+    assert resumed.data[0]["next"].endswith("Z")
+
+
+async def test_what_cannot_be_done_is_refused_with_a_code_and_a_hint(operator: Operator) -> None:
+    await operator.dr("apply")
+    for words, code in (
+        (("pause", "--reason", "why"), "which-job"),
+        (("pause", "retention", "--all", "--reason", "why"), "which-job"),
+        (("pause", "postgres-weekly", "--reason", "why"), "schedule-missing"),
+        (("pause", "retention", "--reason", " "), "reason-missing"),
+        (("pause", "retention", "--reason", "a\nb"), "reason-missing"),
+        (("list", "--stack", "nowhere"), "stack-unknown"),
+    ):
+        said = await operator.dr(*words, "--json")
+        assert (said.status, said.error["code"]) == (5, code), words
+    assert (await operator.dr("pause", "no-such-job", "--reason", "why")).status == 2
+    assert (await operator.dr("pause", "retention")).status == 2
+    operator.file.write_text(STACK.replace("postgres-weekly: null", "postgres-weekly: {at: never}"))
+    said = await operator.dr("apply", "--stack", "shop", "--json")
+    assert (said.status, said.error["code"]) == (5, "stack-file")
+    assert said.error["where"].endswith("shop.yaml, line 7")

@@ -1,0 +1,90 @@
+"""Two weeks of every schedule, played through by backfill (decision D6)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from domain.backup_policy import BackupPolicy
+from domain.jobs import WORK, Job
+from tests.runbooks.schedule_stage import MAKES, Stage, due, let_light_do, stage_on
+
+CLEARED_AT = timedelta(hours=7, minutes=30)
+
+
+@pytest.fixture
+async def stage(
+    environment: WorkflowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    let_light_do(monkeypatch, *(set(Job) - {Job.RETENTION}))
+    async with stage_on(environment, tmp_path) as made:
+        yield made
+
+
+@pytest.mark.timeout(900)
+async def test_two_weeks_of_all_schedules_take_and_keep_what_the_policy_says(stage: Stage) -> None:
+    agenda = stage.agenda()
+    await agenda.apply()
+    # Nothing fires by itself meanwhile; a backfill runs a paused schedule all the same.
+    await agenda.pause([], "the test", "two weeks are played through")
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = end - timedelta(days=14)
+    for day in range(1, 15):
+        async with asyncio.timeout(120):
+            await one_day(stage, start, start + timedelta(days=day))
+    for job in MAKES:
+        assert sorted(stage.shelf.taken.get(job, [])) == due(WORK[Job(job)].usual, start, end), job
+    for job, places in MAKES.items():
+        for place in places:
+            assert stage.shelf.left(*place) == kept(
+                stage, job, place[1], end - timedelta(days=1) + CLEARED_AT
+            )
+    assert {kind: len(stage.shelf.left(store, kind)) for store, kind in PLACES} == LEFT
+
+
+PLACES = [place for places in MAKES.values() for place in places]
+LEFT = {
+    "base": 7,
+    "daily": 14,
+    "weekly": 2,
+    "rdb": 7,
+    "aof": 7,
+    "copy": 30,
+    "snapshot": 5,
+    "dump": 5,
+    "metadata": 14,
+    "configuration": 14,
+}
+
+
+async def one_day(stage: Stage, start: datetime, last: datetime) -> None:
+    """Play one day: every job at its times, then the removal of what is too old by then."""
+    expected = {job: len(due(WORK[Job(job)].usual, start, last)) for job in MAKES}
+    for job in MAKES:
+        await stage.backfill(Job(job), last - timedelta(days=1), last)
+    await stage.until(
+        lambda: all(len(stage.shelf.taken.get(job, [])) >= count for job, count in expected.items())
+    )
+    cleared = stage.hands.called.count("ensure_retained")
+    await stage.backfill(Job.RETENTION, last - timedelta(days=1), last)
+    await stage.until(lambda: stage.hands.called.count("ensure_retained") > cleared)
+
+
+def kept(stage: Stage, job: str, kind: str, as_of: datetime) -> list[datetime]:
+    """Return what of a job's backups is left after the last removal, reckoned from times alone."""
+    policy: BackupPolicy = stage.stack.backup
+    counts = {"redis": policy.keep_redis, "minio": policy.keep_versions, "meilisearch": policy.keep_search}
+    ages = {
+        "base": policy.keep_base,
+        "daily": policy.keep_daily,
+        "weekly": policy.keep_weekly,
+        "metadata": policy.keep_hasura,
+        "configuration": policy.keep_stack,
+    }
+    taken = sorted(stage.shelf.taken[job])
+    if job in counts:
+        return taken[-counts[job] :]
+    return [at for at in taken if as_of - at <= ages[kind]]

@@ -1,0 +1,106 @@
+"""What a schedule starts: the job itself runs as a child under its fixed id, which is its lock (F-G6).
+
+Temporal appends the time to the workflow id of a scheduled run, so that id locks nothing. A run by hand and a
+scheduled one meet at the child's id: the second is skipped, and says so.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.jobs import WORK, Job, lock_of
+    from domain.order import Outcome, Value
+    from workflows.backup import BackupRequest, load
+    from workflows.retention import RECOVERY_OPEN, open_recovery, unclosed
+
+SCHEDULED_FOR = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
+"""Set by the server on every run of a schedule: when it was due, without jitter or delay."""
+
+
+class JobRequest(Value):
+    """Which job of which stack."""
+
+    stack: str = Field(max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    job: Job
+
+
+class ScheduledResult(Outcome):
+    """How a scheduled run ended; one whose job failed fails too, so that everybody sees it."""
+
+    did: Literal["done", "skipped", "stood_down"]
+    job: Job
+    workflow_id: str
+    """Of the child, whether it was this run's or another one that was there."""
+    scheduled_for: datetime
+
+
+@workflow.defn(name="Scheduled")
+class Scheduled:
+    """Run the job of a schedule, unless it runs already or a recovery is open."""
+
+    @workflow.run
+    async def run(self, request: JobRequest) -> ScheduledResult:
+        """Look, start the child, wait for its end."""
+        did, sentence = await self._do(request)
+        workflow.set_current_details(sentence)
+        return ScheduledResult(
+            did=did,
+            job=request.job,
+            workflow_id=lock_of(request.stack, request.job),
+            scheduled_for=self._due(),
+            sentence=sentence,
+        )
+
+    async def _do(self, request: JobRequest) -> tuple[Literal["done", "skipped", "stood_down"], str]:
+        work, lock = WORK[request.job], lock_of(request.stack, request.job)
+        if not work.workflow:
+            return "stood_down", f"Nothing does the job {request.job} yet"
+        # The run is asked for first: while it is open the stack may be too broken to be looked at.
+        opened = await open_recovery(request.stack)
+        opened = opened or unclosed(await load(BackupRequest(stack=request.stack)))
+        if opened:
+            return "stood_down", f"Stood down: {opened}"
+        try:
+            child: workflow.ChildWorkflowHandle[Any, Any] = await workflow.start_child_workflow(
+                work.workflow,
+                self._request(request),
+                id=lock,
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            )
+        except WorkflowAlreadyStartedError:
+            return "skipped", f"Skipped: {lock} is still running"
+        try:
+            return "done", _sentence(await child)
+        except ChildWorkflowError as error:
+            if not _paused(error):
+                raise
+            return "stood_down", f"Stood down: {error.cause}"
+
+    def _request(self, request: JobRequest) -> Mapping[str, object]:
+        work, due = WORK[request.job], self._due()
+        said = {"stack": request.stack, "reason": f"scheduled for {due:%Y-%m-%d %H:%M:%SZ}", **work.request}
+        return {**said, "scheduled_for": due.isoformat()} if work.dated else said
+
+    def _due(self) -> datetime:
+        """Return when the run was due; one that somebody started by hand is due when it starts."""
+        info = workflow.info()
+        return info.typed_search_attributes.get(SCHEDULED_FOR) or info.start_time
+
+
+def _sentence(result: object) -> str:
+    said = result.get("sentence") if isinstance(result, Mapping) else None
+    return said if isinstance(said, str) else "Done"
+
+
+def _paused(error: ChildWorkflowError) -> bool:
+    """Tell whether the job itself found a recovery open that was not yet when this run looked."""
+    cause: BaseException | None = error.cause
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    return cause is not None and RECOVERY_OPEN in cause.details
