@@ -1,13 +1,14 @@
 """Retention: what the policy no longer keeps is removed; ``mode: plan`` only says what that would be."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 from pydantic import AwareDatetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.open_runs import OpenRuns
+    from activities.open_runs import OpenRecovery, OpenRuns
     from activities.retention import Retaining
     from domain.order import Facts, StackOrder
     from domain.retention_plan import Retained, RetentionOrder
@@ -29,8 +30,8 @@ class RetentionRequest(BackupRequest):
 async def open_recovery(stack: str) -> str:
     """Return which run holds the stack, or nothing."""
     order = StackOrder(stack=stack)
-    found = await errand("Look for an open recovery", OpenRuns.observe_open_recovery, order, control=True)
-    return found.because
+    look = cast("Callable[[Any, StackOrder], OpenRecovery]", OpenRuns.observe_open_recovery)
+    return (await errand("Look for an open recovery", look, order, control=True)).because
 
 
 def unclosed(facts: Facts) -> str:

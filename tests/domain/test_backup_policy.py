@@ -135,4 +135,4 @@ def test_every_job_has_a_lock_and_an_id_of_its_own_and_needs_a_kind_that_there_i
     assert lock_of("shop", Job.POSTGRES_BASE) == "backup/shop/postgres/base"
     assert {work.needs for work in WORK.values()} - {""} <= set(Kind)
     for job in Job:
-        assert Timing(at=WORK[job].usual, comment=WORK[job].says)
+        assert Timing(at=WORK[job].usual, comment=WORK[job].says) == BackupPolicy().timing(job)

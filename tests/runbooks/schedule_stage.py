@@ -67,7 +67,7 @@ class LightHands:
     """Names the hand; the stage answers in its place."""
 
     @activity.defn
-    async def ensure_taken(self, order: LightOrder) -> Outcome:
+    def ensure_taken(self, order: LightOrder) -> Outcome:
         """Take it."""
         raise NotImplementedError
 

@@ -124,7 +124,7 @@ async def test_backups_and_retention_stand_down_while_a_recovery_is_open(
         result = await stage.trigger(job)
         assert result["did"] == "stood_down"
         assert "DatabaseCorruption is open as recovery/lab" in result["sentence"]
-    seen(result["sentence"])
+        seen(result["sentence"])
     assert "observe_stack" not in stage.hands.called, "it need not even look at a stack that may be down"
     with pytest.raises(WorkflowFailureError) as failed:
         await stage.client.execute_workflow(
