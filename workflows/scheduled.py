@@ -90,7 +90,7 @@ class Scheduled:
     def _due(self) -> datetime:
         """Return when the run was due; one that somebody started by hand is due when it starts."""
         info = workflow.info()
-        return info.typed_search_attributes.get(SCHEDULED_FOR) or info.start_time
+        return info.typed_search_attributes.get(SCHEDULED_FOR) or info.workflow_start_time
 
 
 def _sentence(result: object) -> str:
