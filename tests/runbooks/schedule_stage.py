@@ -14,7 +14,8 @@ from pydantic import AwareDatetime, ValidationError
 from temporalio import activity, workflow
 from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.open_runs import OpenRuns
 from domain import names
@@ -197,8 +198,10 @@ def let_light_do(patch: pytest.MonkeyPatch, *jobs: Job) -> None:
 
 
 @asynccontextmanager
-async def stage_on(environment: WorkflowEnvironment, state: Path) -> AsyncIterator[Stage]:
-    """Run the workflows of schedules with answering hands."""
+async def stage_on(
+    environment: WorkflowEnvironment, state: Path, *, sandboxed: bool = True
+) -> AsyncIterator[Stage]:
+    """Run the workflows of schedules with answering hands; a thousand of them need no sandbox each."""
     client, shelf = environment.client, Shelf()
     hands = Hands(state, client)
     stage = Stage(client, hands, shelf)
@@ -221,6 +224,7 @@ async def stage_on(environment: WorkflowEnvironment, state: Path) -> AsyncIterat
                 task_queue=names.CONTROL_QUEUE,
                 workflows=[Scheduled, Retention, BaseBackup, Light],
                 activities=[OpenRuns(connect).observe_open_recovery],
+                workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
                 workflow_failure_exception_types=[ValidationError],
                 **common,
             ),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.backup_policy import BackupPolicy
@@ -15,12 +16,30 @@ from tests.runbooks.schedule_stage import MAKES, Stage, due, let_light_do, stage
 CLEARED_AT = timedelta(hours=7, minutes=30)
 
 
+FAST = (
+    # As they come, a server of one shard takes twenty steps a second.
+    "history.transferProcessorMaxPollRPS=5000",
+    "history.timerProcessorMaxPollRPS=5000",
+    "history.visibilityProcessorMaxPollRPS=5000",
+    'history.timerProcessorMaxTimeShift="50ms"',
+    "worker.schedulerNamespaceStartWorkflowRPS=1000",
+)
+
+
 @pytest.fixture
 async def stage(
-    environment: WorkflowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporal_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Stage]:
     let_light_do(monkeypatch, *(set(Job) - {Job.RETENTION}))
-    async with stage_on(environment, tmp_path) as made:
+    async with (
+        await WorkflowEnvironment.start_local(
+            dev_server_existing_path=temporal_program,
+            dev_server_extra_args=[word for one in FAST for word in ("--dynamic-config-value", one)],
+            data_converter=pydantic_data_converter,
+            dev_server_log_level="error",
+        ) as environment,
+        stage_on(environment, tmp_path, sandboxed=False) as made,
+    ):
         yield made
 
 
