@@ -48,6 +48,8 @@ def draft(seen: Inventory, stack: str, answers: Mapping[str, str]) -> Draft:
     services = {name: service_body(found, kinds, sightings, pad) for name, found in sightings.items()}
     content: dict[str, Any] = {"version": 1, "stack": stack, "project": seen.project, "services": services}
     content |= promise(pad) | {"backup": {"shelf": f"shelf-{stack}", "keep_base": "7d"}}
+    pad.remark("backup", "when each backup is taken and how long it is kept: docs/backups.md")
+    pad.remark("backup", "'dr schedules apply' puts the schedules into force")
     content |= {"gates": {"swap": gate(pad)}, "journey": journey(sightings, kinds, pad)}
     pad.refuse_unknown()
     return Draft(

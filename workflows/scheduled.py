@@ -53,7 +53,7 @@ class Scheduled:
             did=did,
             job=request.job,
             workflow_id=lock_of(request.stack, request.job),
-            scheduled_for=self._due(),
+            scheduled_for=due_at(),
             sentence=sentence,
         )
 
@@ -69,7 +69,7 @@ class Scheduled:
         try:
             child: workflow.ChildWorkflowHandle[Any, Any] = await workflow.start_child_workflow(
                 work.workflow,
-                self._request(request),
+                given_to(request, due_at()),
                 id=lock,
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             )
@@ -82,15 +82,18 @@ class Scheduled:
                 raise
             return "stood_down", f"Stood down: {error.cause}"
 
-    def _request(self, request: JobRequest) -> Mapping[str, object]:
-        work, due = WORK[request.job], self._due()
-        said = {"stack": request.stack, "reason": f"scheduled for {due:%Y-%m-%d %H:%M:%SZ}", **work.request}
-        return {**said, "scheduled_for": due.isoformat()} if work.dated else said
 
-    def _due(self) -> datetime:
-        """Return when the run was due; one that somebody started by hand is due when it starts."""
-        info = workflow.info()
-        return info.typed_search_attributes.get(SCHEDULED_FOR) or info.workflow_start_time
+def given_to(request: JobRequest, due: datetime) -> Mapping[str, object]:
+    """Return the input of the workflow that does a job."""
+    work = WORK[request.job]
+    said = {"stack": request.stack, "reason": f"scheduled for {due:%Y-%m-%d %H:%M:%SZ}", **work.request}
+    return {**said, "scheduled_for": due.isoformat()} if work.dated else said
+
+
+def due_at() -> datetime:
+    """Return when the run was due; one that somebody started by hand is due when it starts."""
+    info = workflow.info()
+    return info.typed_search_attributes.get(SCHEDULED_FOR) or info.workflow_start_time
 
 
 def _sentence(result: object) -> str:

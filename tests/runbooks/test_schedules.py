@@ -1,12 +1,14 @@
 """Schedules on a real Temporal server: made from the stack file, corrected, paused, resumed."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import pytest
+from temporalio import workflow
 from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
@@ -22,6 +24,8 @@ from domain.errors import Refused
 from domain.jobs import WORK, Job, Work
 from starter.timetable import wanted
 from tests.runbooks.schedule_stage import Stage, let_light_do, stage_on
+from worker.wiring import WORKFLOWS
+from workflows.scheduled import JobRequest, given_to
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -30,6 +34,18 @@ pytestmark = pytest.mark.timeout(120)
 async def stage(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage_on(environment, tmp_path) as made:
         yield made
+
+
+@pytest.mark.parametrize("job", [job for job in Job if WORK[job].workflow])
+def test_the_workflow_of_a_job_is_there_and_takes_what_its_schedule_gives_it(job: Job) -> None:
+    known = {workflow._Definition.must_from_class(one).name: one for one in WORKFLOWS}
+    runs: Any = known[WORK[job].workflow]
+    request = get_type_hints(runs.run)["request"]
+    due = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+    given = request.model_validate_json(json.dumps(given_to(JobRequest(stack="lab", job=job), due)))
+    assert given.stack == "lab"
+    if WORK[job].dated:
+        assert given.scheduled_for == due
 
 
 async def edited(stage: Stage, job: Job, change: Any) -> None:

@@ -76,8 +76,6 @@ def operator(environment: WorkflowEnvironment, tmp_path: Path) -> Operator:
 
 
 async def test_an_operator_applies_looks_pauses_and_resumes_without_any_worker(operator: Operator) -> None:
-    listed = await operator.dr("list", "--json")
-    assert {line["state"] for line in listed.data} == {"missing"}
     applied = await operator.dr("apply", "--json")
     assert applied.status == 0
     assert json.loads(applied.out)["command"] == "schedules apply"
@@ -85,8 +83,6 @@ async def test_an_operator_applies_looks_pauses_and_resumes_without_any_worker(o
     jobs = {line["job"] for line in applied.data}
     assert {"postgres-base", "retention"} <= jobs
     assert not jobs & {"redis", "postgres-weekly"}
-    again = await operator.dr("apply", "--json")
-    assert {line["did"] for line in again.data} == {"unchanged"}
 
     paused = await operator.dr("pause", "retention", "--reason", "an audit", "--by", "an operator", "--json")
     (line,) = paused.data
@@ -103,16 +99,13 @@ async def test_what_cannot_be_done_is_refused_with_a_code_and_a_hint(operator: O
     await operator.dr("apply")
     for words, code in (
         (("pause", "--reason", "why"), "which-job"),
-        (("pause", "retention", "--all", "--reason", "why"), "which-job"),
         (("pause", "postgres-weekly", "--reason", "why"), "schedule-missing"),
-        (("pause", "retention", "--reason", " "), "reason-missing"),
         (("pause", "retention", "--reason", "a\nb"), "reason-missing"),
         (("list", "--stack", "nowhere"), "stack-unknown"),
     ):
         said = await operator.dr(*words, "--json")
         assert (said.status, said.error["code"]) == (5, code), words
     assert (await operator.dr("pause", "no-such-job", "--reason", "why")).status == 2
-    assert (await operator.dr("pause", "retention")).status == 2
     operator.file.write_text(STACK.replace("postgres-weekly: null", "postgres-weekly: {at: never}"))
     said = await operator.dr("apply", "--stack", "shop", "--json")
     assert (said.status, said.error["code"]) == (5, "stack-file")
