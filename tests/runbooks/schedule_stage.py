@@ -13,7 +13,6 @@ import pytest
 from pydantic import AwareDatetime, ValidationError
 from temporalio import activity, workflow
 from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -198,11 +197,9 @@ def let_light_do(patch: pytest.MonkeyPatch, *jobs: Job) -> None:
 
 
 @asynccontextmanager
-async def stage_on(
-    environment: WorkflowEnvironment, state: Path, *, sandboxed: bool = True
-) -> AsyncIterator[Stage]:
+async def stage_on(client: Client, state: Path, *, sandboxed: bool = True) -> AsyncIterator[Stage]:
     """Run the workflows of schedules with answering hands; a thousand of them need no sandbox each."""
-    client, shelf = environment.client, Shelf()
+    shelf = Shelf()
     hands = Hands(state, client)
     stage = Stage(client, hands, shelf)
     hands.answers |= {

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def stage(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage_on(environment, tmp_path) as made:
+    async with stage_on(environment.client, tmp_path) as made:
         yield made
 
 

@@ -38,7 +38,7 @@ async def stage(
             data_converter=pydantic_data_converter,
             dev_server_log_level="error",
         ) as environment,
-        stage_on(environment, tmp_path, sandboxed=False) as made,
+        stage_on(environment.client, tmp_path, sandboxed=False) as made,
     ):
         yield made
 
