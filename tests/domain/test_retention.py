@@ -67,7 +67,7 @@ def shelves(draw: st.DrawFn) -> list[Held]:
             verified=draw(st.sampled_from(Level)),
             made=draw(st.none() | st.floats(-5, 120).map(lambda days: round(days, 2))),
         )
-        for number in range(draw(st.integers(0, 40)))
+        for number in range(draw(st.integers(0, 20)))
     ]
 
 

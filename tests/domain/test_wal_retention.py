@@ -80,7 +80,7 @@ def archives(draw: st.DrawFn) -> tuple[list[Held], list[Segment], dict[int, tupl
     return held, segments, histories
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(archives())
 def test_every_kept_base_backup_reaches_every_timeline_that_it_reached_before(
     drawn: tuple[list[Held], list[Segment], dict[int, tuple[tuple[int, int], ...]]],
