@@ -75,7 +75,8 @@ def find_backup(shelf: Path, backup_id: str) -> Backup:
 
 def record_level(shelf: Path, backup_id: str, level: Level, at: datetime) -> Backup:
     """Record how far a backup was proven and when; return the new entry."""
-    entry = find_backup(shelf, backup_id).model_copy(update={"verified": level, "verified_at": at})
+    proven = {"verified": level, "verified_at": at, "verified_by": ""}
+    entry = find_backup(shelf, backup_id).model_copy(update=proven)
     record(shelf, entry)
     return entry
 

@@ -25,6 +25,35 @@ class TableState(Value):
 
     name: str
     rows: int
+    digest: str = ""
+    """Of all its rows, whatever their order; empty when it was not taken, which is said elsewhere."""
+
+
+class SequenceState(Value):
+    """Where one sequence stood at the backup."""
+
+    name: str
+    last_value: int | None = None
+    """``None`` when it was never asked for a value."""
+    rising: bool = True
+    """It counts up and never starts again, so that a later look finds no smaller value."""
+    covers: bool | None = None
+    """It stood at or past the greatest value of the column that owns it; ``None``: no column does."""
+
+
+class DatabaseState(Value):
+    """What one database held at the snapshot of its dump."""
+
+    name: str
+    file: str = ""
+    bytes: int = 0
+    tables: tuple[TableState, ...] = ()
+    sequences: tuple[SequenceState, ...] = ()
+    extensions: tuple[str, ...] = ()
+    objects: dict[str, int] = {}
+    """Kind of object (``indexes``, ``policies``, ``grants`` …) to how many there were."""
+    left_out: tuple[str, ...] = ()
+    """What is not compared and why, a sentence each."""
 
 
 class Contents(Value):
@@ -37,6 +66,14 @@ class Contents(Value):
     triggers: int = 0
     functions: int = 0
     last_marker: int | None = None
+    databases: tuple[DatabaseState, ...] = ()
+    """Of a dump: what each database held, at the very snapshot that was dumped."""
+    roles: tuple[str, ...] = ()
+    memberships: tuple[str, ...] = ()
+    bootstrap: str = ""
+    """The role that ``initdb`` made."""
+    preloaded: str = ""
+    """``shared_preload_libraries``: some extensions cannot be restored without."""
 
 
 class Backup(Outcome):
@@ -61,10 +98,12 @@ class Backup(Outcome):
     start_segment: str
     verified: Level = Level.NONE
     verified_at: datetime | None = None
+    verified_by: str = ""
     contents: Contents = Contents()
     label: str = ""
     """The order's label: a second call with it finds this backup."""
     reason: str = ""
+    scheduled_for: datetime | None = None
     wal_segment_bytes: int = SEGMENT_BYTES
 
 
@@ -82,6 +121,7 @@ class BackupOrder(TargetOrder):
     reason: str = ""
     max_rate_bytes: int | None = None
     """At most so many bytes a second are read from the server; ``None`` is as fast as it goes."""
+    scheduled_for: AwareDatetime | None = None
 
 
 class ChooseOrder(TargetOrder):

@@ -37,7 +37,8 @@ def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
         )
     if major and major_version(backup.server_version) != major:
         return f"it is of PostgreSQL {major_version(backup.server_version)}, the server is {major}"
-    if backup.image_id != wanted_image:
+    # An entry rebuilt from the files knows no image; the major version is judged above.
+    if backup.image_id and backup.image_id != wanted_image:
         return (
             f"it was taken by another image: {short_image(backup.image_id)},"
             f" the server runs {short_image(wanted_image)}"

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities import catalogue, plain_files
 from activities.engine import ContainerState, Engine, Job
+from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_contents
 from activities.postgres.sql import Sql
@@ -65,11 +66,12 @@ class Backups:
         """Take the backup of this label, or return the one that has it.
 
         A job that an earlier attempt left running or finished is followed. Raises ``Refused``
-        without room or with tablespaces, ``Unavailable`` when the job failed, ``BackupUnusable``
-        when what it made does not agree with its manifest.
+        without room, with tablespaces or while a recovery is open, ``Unavailable`` when the job
+        failed, ``BackupUnusable`` when what it made does not agree with its manifest.
         """
         target = order.target
         self._tokens.admit(order, target.stack)
+        refuse_while_recovering(self._state, target.stack, order)
         name = _job_name(order)
         known = [b for b in catalogue.list_backups(Path(target.shelf)) if b.label == order.label]
         if known:
@@ -215,6 +217,7 @@ class Backups:
             contents=seen.contents,
             label=order.label,
             reason=order.reason,
+            scheduled_for=order.scheduled_for,
             wal_segment_bytes=seen.wal_segment_bytes,
         )
         _publish(partial, backup)

@@ -1,0 +1,208 @@
+"""The programs that write and read dumps, each a job of the server's own image."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+
+from activities import plain_files
+from activities.engine import Engine, Job
+from activities.postgres import shelf
+from activities.postgres.one_shot import shell
+from activities.pulse import beat
+from domain.backups import spoken_bytes
+from domain.dumps import GLOBALS
+from domain.entries import Entry
+from domain.errors import BackupUnusable, Refused, Unavailable
+from domain.names import LABEL_ROLE, LABEL_STACK
+from domain.order import Target
+from domain.paths import host_path
+
+ROLE = "dump"
+READ_ROLE = "dump-read"
+LABEL_KIND = "dr.backup-kind"
+LABEL_BACKUP = "dr.backup"
+DUMPS = "/dumps"
+"""Where containers that only read see the directory of one kind."""
+# The heading comes first, and of a long list only the end would be kept.
+_HEADING = 'pg_restore --list "$1" >/dev/shm/list && head -n 20 /dev/shm/list'
+_LIMIT_SECONDS = 24 * 3600.0
+_COMPLETE = b"PostgreSQL database cluster dump complete"
+_GLOBALS_LIMIT_BYTES = 64 * 1024 * 1024
+_LEAST_BYTES = 100
+
+
+def dump_labels(target: Target, kind: str, role: str = ROLE) -> dict[str, str]:
+    """Return the labels of the jobs that make dumps of one kind."""
+    return {LABEL_STACK: target.stack, LABEL_ROLE: role, LABEL_KIND: kind}
+
+
+def id_in(directory: Path) -> str:
+    """Return the id of the backup that a directory holds, finished or not."""
+    return directory.name.removeprefix(".").removesuffix(".partial")
+
+
+class DumpJobs:
+    """The jobs of one dump that is being made."""
+
+    def __init__(self, engine: Engine, target: Target, partial: Path, environment: dict[str, str]) -> None:
+        """``partial`` is its directory on the host, ``environment`` how its programs connect."""
+        self._engine = engine
+        self._target = target
+        self._partial = partial
+        self._environment = environment
+        self._id = id_in(partial)
+
+    def database(self, name: str, file: str, snapshot: str, *, compressed: bool) -> Job:
+        """Return the job that dumps one database at an exported snapshot."""
+        return self._job(
+            "pg_dump",
+            file,
+            "--format=custom",
+            f"--snapshot={snapshot}",
+            "--lock-wait-timeout=60s",
+            *(() if compressed else ("--compress=0",)),
+            # As a connection string, in which no name can be read as another address.
+            f"--dbname={make_conninfo(dbname=name)}",
+        )
+
+    def globals(self) -> Job:
+        """Return the job that dumps roles, their passwords and memberships."""
+        return self._job("pg_dumpall", GLOBALS, "--globals-only")
+
+    def _job(self, program: str, file: str, *options: str) -> Job:
+        server = self._target.postgres
+        kind = self._partial.parent.name
+        inside = f"{shelf.MOUNT}/{kind}/{self._partial.name}/{file}"
+        return Job(
+            name=f"dr-{self._target.stack}-dump-{self._id}-{file.partition('.')[0]}",
+            image_id=server.image_id,
+            entrypoint=(program,),
+            command=(
+                *("-h", "127.0.0.1", "-p", str(server.port), "-U", server.user, "-w"),
+                f"--file={inside}",
+                *options,
+            ),
+            user=f"{server.uid}:{server.gid}",
+            binds={str(self._partial.parents[1]): f"{shelf.MOUNT}:rw"},
+            environment=self._environment,
+            labels={**dump_labels(self._target, kind), LABEL_BACKUP: self._id},
+            network=f"container:{server.container_id}",
+        )
+
+    def follow(self, job: Job, file: str, what: str) -> None:
+        """Watch a job to its end and check what it made; its container is gone afterwards.
+
+        Raises ``Refused`` (``no-room``) when the disk is full and ``Unavailable`` (``dump-failed``) else.
+        """
+        path = self._partial / file
+        state, log, _ = self._engine.follow(job, _progress(path, what), limit_seconds=_LIMIT_SECONDS)
+        self._engine.remove(state.id, force=True)
+        if "No space left" in log:
+            raise no_room(f"the disk is full: {what} could not be written", self._target.shelf)
+        size = path.lstat().st_size if path.is_file() else 0
+        if state.exit_code != 0 or size < _LEAST_BYTES:
+            said = last_line(log) or f"it ended with {state.exit_code} and {size} bytes"
+            raise Unavailable(f"{what} failed: {said}", where=state.name, code="dump-failed")
+        make_private(self._partial, file)
+
+
+def no_room(what: str, where: str) -> Refused:
+    """Return the refusal for a directory without room."""
+    return Refused(what, where=where, hint="make room on its filesystem", code="no-room")
+
+
+def make_private(directory: Path, name: str) -> None:
+    """Let only its owner read a file that a job just made: it holds people's data, or passwords."""
+    with plain_files.directory(directory) as above:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+        try:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+
+
+def mounted_kind(target: Target, kind: str) -> dict[str, str]:
+    """Return the mount of one kind's directory for a container that only reads; no link is followed."""
+    path = Path(host_path(target.shelf, "the shelf")) / "postgres" / kind
+    try:
+        with plain_files.directory(path):
+            return {str(path): f"{DUMPS}:ro"}
+    except OSError as error:
+        raise Refused(
+            f"the dumps cannot be mounted: {error.strerror}", where=str(path), code="shelf-unusable"
+        ) from None
+
+
+def what_is_wrong(engine: Engine, target: Target, directory: Path, entry: Entry) -> str:
+    """Read all of a dump, in containers without network; return the first complaint, or nothing.
+
+    A full read finds what a list of the contents does not: a truncated dump, an altered compressed one.
+    """
+    names = [file.path for file in entry.files if file.path != GLOBALS]
+    if len(names) == len(entry.files):
+        return f"{GLOBALS} is not among its files"
+    for database in entry.contents.databases:
+        if database.file not in names:
+            return f"the dump of {database.name} is not among its files"
+    try:
+        text = plain_files.read(directory / GLOBALS, _GLOBALS_LIMIT_BYTES)
+    except OSError as error:
+        return f"{GLOBALS} cannot be read: {error.strerror}"
+    if _COMPLETE not in text[-2000:]:
+        return f"{GLOBALS} has no end"
+    complaints = (read_through(engine, target, directory, name) for name in names)
+    return next((said for said in complaints if said), "")
+
+
+def read_through(engine: Engine, target: Target, directory: Path, name: str) -> str:
+    """Have ``pg_restore`` read one dump to its end; return its complaint, or nothing."""
+    code, log = _read(engine, target, directory, name, 'exec pg_restore --file=/dev/null "$1"')
+    return "" if code == 0 else f"{name} cannot be read to its end: {last_line(log) or f'status {code}'}"
+
+
+def heading(engine: Engine, target: Target, directory: Path, name: str) -> str:
+    """Return how ``pg_restore`` describes one dump; ``BackupUnusable`` when it is none."""
+    code, log = _read(engine, target, directory, name, _HEADING)
+    if code != 0:
+        raise BackupUnusable(f"{name} is no dump: {last_line(log)}", code="backup-damaged")
+    return log
+
+
+def _read(engine: Engine, target: Target, directory: Path, name: str, script: str) -> tuple[int, str]:
+    """Run a script on one file of the shelf without network; return its status and its output."""
+    kind = directory.parent.name
+    job = shell(
+        target.postgres,
+        f"dr-{target.stack}-read-{id_in(directory)}-{name.partition('.')[0]}",
+        script,
+        f"{DUMPS}/{directory.name}/{name}",
+        binds=mounted_kind(target, kind),
+        labelled={**dump_labels(target, kind, READ_ROLE), LABEL_BACKUP: id_in(directory)},
+    )
+    # The answer of an earlier attempt may be stale.
+    engine.remove(job.name, force=True)
+    state, log, _ = engine.follow(job, lambda _: beat(f"reading {name}"), limit_seconds=_LIMIT_SECONDS)
+    engine.remove(state.id, force=True)
+    return state.exit_code or 0, log
+
+
+def last_line(log: str) -> str:
+    """Return the first error that a program told, else its last line."""
+    lines = [line.strip() for line in log.splitlines() if "error" in line.lower()]
+    return next(iter(lines), "") or next((line.strip() for line in reversed(log.splitlines()) if line), "")
+
+
+def _progress(path: Path, what: str) -> Callable[[str], None]:
+    began = time.monotonic()
+
+    def tell(_: str) -> None:
+        size = path.lstat().st_size if path.exists() else 0
+        rate = size / max(time.monotonic() - began, 0.1)
+        beat(f"{what}: {spoken_bytes(size)} written, {spoken_bytes(rate)} a second")
+
+    return tell
