@@ -20,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _STRANGERS_NAMED = 50
 _LONGEST = 2000
 _ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
-_SEGMENT_SIZES = {2**power for power in range(20, 31)}
+SEGMENT_SIZES = {2**power for power in range(20, 31)}
 """What ``initdb --wal-segsize`` accepts, in bytes."""
 
 
@@ -142,7 +142,7 @@ def _implausible(entry: Backup) -> bool:
         entry.started_at.tzinfo is None
         or entry.ended_at.tzinfo is None
         or not is_segment(entry.start_segment)
-        or entry.wal_segment_bytes not in _SEGMENT_SIZES
+        or entry.wal_segment_bytes not in SEGMENT_SIZES
         # It goes into histories and reports, which take no megabytes of somebody's text.
         or any(isinstance(value, str) and len(value) > _LONGEST for _, value in entry)
     )

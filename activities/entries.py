@@ -124,6 +124,17 @@ def publish(partial: Path, entry: Entry) -> Entry:
     return entry
 
 
+def write_entry(directory: Path, entry: Entry) -> None:
+    """Write an entry into the directory of a finished backup that has lost its own.
+
+    Raises ``BackupUnusable`` for an entry that a reader would not believe.
+    """
+    wrong = _implausible(entry)
+    if wrong:
+        raise _unusable(wrong)
+    plain_files.replace(directory / ENTRY, entry.model_dump_json(indent=2).encode())
+
+
 def record_verified(shelf: Path, entry: Entry, level: Level, at: datetime, by: str) -> Entry:
     """Record how far a backup was proven, when and by what; return the new entry.
 

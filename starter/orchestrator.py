@@ -22,7 +22,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import names
-from domain.errors import DrError, Refused, Unavailable, VerificationFailed
+from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from domain.incident import StatusView
 from starter.answer import Busy
 from worker.connection import connect
@@ -32,7 +32,9 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 _ANSWER_WITHIN = timedelta(seconds=20)
-_KINDS = {"Refused": Refused, "Unavailable": Unavailable, "VerificationFailed": VerificationFailed}
+_KINDS: dict[str, type[DrError]] = {
+    kind.__name__: kind for kind in (Refused, BackupUnusable, Unavailable, VerificationFailed)
+}
 
 
 def run(work: Callable[[Client, Settings], Awaitable[T]], *, worker_needed: bool = True) -> T:

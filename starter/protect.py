@@ -1,46 +1,62 @@
 """``dr backup``, ``dr release`` and ``dr discard``."""
 
+from enum import StrEnum
+
 import typer
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
 from domain import names
-from domain.backups import Backup, BackupList
+from domain.backups import Backup
+from domain.dumps import DumpKind, Rebuilt, RestoreProven
+from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
 from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
-from workflows.backup import BackupRequest, VerifyRequest
+from workflows.backup import BackupRequest, DumpRequest, ScheduledRequest
+from workflows.catalogue import EntryRequest, VerifyRequest
 from workflows.release import DiscardRequest, ReleaseRequest
 
-app = typer.Typer(no_args_is_help=True, help="Backups: take, list, verify.")
+app = typer.Typer(no_args_is_help=True, help="Backups: take, list, show, verify.")
 
 _STACK = typer.Option("", help="The stack; the worker's default one when not given.")
+_NAMED = 5
+
+
+class What(StrEnum):
+    """What ``dr backup now`` takes."""
+
+    BASE = "base"
+    DAILY = "daily"
+    WEEKLY = "weekly"
 
 
 @app.command("now")
 def now(
+    what: What = typer.Argument(What.BASE, help="base, or a dump: daily or weekly."),
     stack: str = _STACK,
     reason: str = typer.Option("by hand", help="Why."),
     *,
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    """Take a base backup now and verify it."""
+    """Take a backup now and verify it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        say("streaming WAL, taking and verifying a base backup …")
-        handle = await orchestrator.start(
-            client,
-            settings,
-            "BaseBackup",
-            BackupRequest(stack=stack, reason=reason),
-            f"backup/{stack or 'default'}/postgres/base",
-            Backup,
-        )
-        backup = await orchestrator.result_of(handle)
-        answer("backup now", _row(backup), as_json=as_json, human=lambda c: c.print(plain(backup.sentence)))
+        workflow_id = f"backup/{_name(settings, stack)}/postgres/{what.value}"
+        if what is What.BASE:
+            say("streaming WAL, taking and verifying a base backup …")
+            request = ScheduledRequest(stack=stack, reason=reason)
+            made = await orchestrator.start(client, settings, "BaseBackup", request, workflow_id, Backup)
+            entry = entry_of(await orchestrator.result_of(made))
+        else:
+            say("dumping every database and the globals, and reading all of it …")
+            wanted = DumpRequest(stack=stack, reason=reason, kind=DumpKind(what.value))
+            begun = await orchestrator.start(client, settings, "Dump", wanted, workflow_id, Entry)
+            entry = await orchestrator.result_of(begun)
+        answer("backup now", _row(entry), as_json=as_json, human=lambda c: c.print(plain(entry.sentence)))
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
@@ -52,26 +68,28 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
 
     async def work(client: Client, settings: Settings) -> Exit:
         found = await orchestrator.execute(
-            client, settings, "ListBackups", BackupRequest(stack=stack), BackupList
+            client, settings, "ListBackups", BackupRequest(stack=stack), EntryList
         )
-        rows = [_row(backup) for backup in found.backups]
+        rows = [_row(entry) for entry in found.entries]
+        answer("backup list", rows, as_json=as_json, human=lambda console: _draw_list(console, found))
+        return Exit.DONE
 
-        def draw(console: Console) -> None:
-            table = Table("id", "kind", "ended", "size", "verified", box=None)
-            for backup in found.backups:
-                size = f"{backup.bytes / 2**20:.0f} MiB"
-                table.add_row(
-                    plain(backup.id),
-                    plain(backup.kind),
-                    f"{backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
-                    size,
-                    backup.verified,
-                )
-            console.print(table)
-            for strange in found.strangers:
-                console.print(f"not ours or broken: {plain(strange.id)}: {plain(strange.reason)}")
+    raise typer.Exit(orchestrator.run(work))
 
-        answer("backup list", rows, as_json=as_json, human=draw)
+
+@app.command("show")
+def show(
+    backup: str = typer.Argument("", help="The backup's id; the newest when not given."),
+    stack: str = _STACK,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Show one backup: what it was taken from, its files, what it held."""
+
+    async def work(client: Client, settings: Settings) -> Exit:
+        request = EntryRequest(stack=stack, backup_id=backup)
+        found = await orchestrator.execute(client, settings, "ShowBackup", request, Entry)
+        answer("backup show", found, as_json=as_json, human=lambda console: _draw_entry(console, found))
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
@@ -82,14 +100,46 @@ def verify(
     backup: str = typer.Argument("", help="The backup's id; the newest when not given."),
     stack: str = _STACK,
     *,
+    restore: bool = typer.Option(
+        False, "--restore", help="Restore it into a server of its own, and compare."
+    ),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    """Verify a backup's manifest and checksums again."""
+    """Verify a backup again: every file of it, and if wanted by restoring it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        request = VerifyRequest(stack=stack, backup_id=backup)
-        found = await orchestrator.execute(client, settings, "VerifyBackup", request, Backup)
-        answer("backup verify", _row(found), as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
+        request = VerifyRequest(stack=stack, backup_id=backup, restore=restore)
+        found = await orchestrator.execute(client, settings, "VerifyBackup", request, RestoreProven)
+
+        def draw(console: Console) -> None:
+            for proof in found.proofs:
+                said = {True: "ok", False: "WRONG", None: "not shown"}[proof.passed]
+                console.print(f"{said:>9}  {plain(proof.name)}: {plain(proof.evidence)}")
+            console.print(plain(found.sentence))
+
+        proofs = [proof.model_dump(mode="json") for proof in found.proofs]
+        row = {**_row(found.entry), "passed": found.passed, "proofs": proofs}
+        answer("backup verify", row, as_json=as_json, human=draw)
+        return Exit.DONE if found.passed else Exit.VERIFICATION_FAILED
+
+    raise typer.Exit(orchestrator.run(work))
+
+
+@app.command("rebuild-catalogue")
+def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")) -> None:
+    """Give backups that have lost their entry a new one, from their own files."""
+
+    async def work(client: Client, settings: Settings) -> Exit:
+        request = BackupRequest(stack=stack)
+        found = await orchestrator.execute(client, settings, "RebuildCatalogue", request, Rebuilt)
+
+        def draw(console: Console) -> None:
+            console.print(plain(found.sentence))
+            for problem in found.problems:
+                console.print(f"stays without: {plain(problem)}")
+
+        data = {"rebuilt": list(found.rebuilt), "problems": list(found.problems)}
+        answer("backup rebuild-catalogue", data, as_json=as_json, human=draw)
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
@@ -143,14 +193,69 @@ def discard(
     raise typer.Exit(orchestrator.run(work))
 
 
-def _row(backup: Backup) -> dict[str, object]:
+def _name(settings: Settings, stack: str) -> str:
+    """Return the name of the stack that a workflow id carries: two runs for one stack must meet in it."""
+    return stack or settings.default_stack or next(iter(settings.stacks()), "default")
+
+
+def _draw_list(console: Console, found: EntryList) -> None:
+    table = Table("id", "store", "kind", "ended", "size", "verified", "by", box=None)
+    for entry in found.entries:
+        table.add_row(
+            plain(entry.id),
+            plain(entry.store),
+            plain(entry.kind),
+            f"{entry.ended_at:%Y-%m-%d %H:%M:%SZ}",
+            f"{entry.bytes / 2**20:.1f} MiB",
+            entry.verified,
+            plain(entry.verified_by),
+        )
+    console.print(table)
+    for strange in found.strangers:
+        console.print(f"not ours or broken: {plain(strange.id)}: {plain(strange.reason)}")
+
+
+def _draw_entry(console: Console, entry: Entry) -> None:
+    source = entry.source
+    lines = {
+        "id": entry.id,
+        "store": f"{entry.store}, {entry.kind}",
+        "path": entry.path,
+        "taken": f"{entry.started_at:%Y-%m-%d %H:%M:%SZ} to {entry.ended_at:%Y-%m-%d %H:%M:%SZ}",
+        "why": entry.reason or "not said",
+        "size": f"{entry.bytes / 2**20:.1f} MiB" + (f" in {len(entry.files)} files" if entry.files else ""),
+        "sha256": entry.sha256,
+        "source": f"system {source.system_identifier or 'unknown'}, version {source.version or 'unknown'},"
+        f" image {source.image_id.removeprefix('sha256:')[:12] or 'unknown'}",
+        "encrypted": f"with key {entry.key_id}" if entry.key_id else "no",
+        "verified": f"{entry.verified} at {entry.verified_at:%Y-%m-%d %H:%M:%SZ} by {entry.verified_by}"
+        if entry.verified_at
+        else entry.verified,
+    }
+    for name, text in lines.items():
+        console.print(f"{name:>10}  {plain(text)}")
+    for file in entry.files:
+        console.print(f"{'file':>10}  {plain(file.path)}  {file.bytes:,} bytes  {file.sha256[:16]}…")
+    for database in entry.contents.databases:
+        rows = sum(table.rows for table in database.tables)
+        said = f"{database.name}: {len(database.tables)} tables, {rows:,} rows"
+        console.print(f"{'database':>10}  {plain(said)}")
+        for left in database.left_out[:_NAMED]:
+            console.print(f"{'':>10}  {plain(left)}")
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    """Return what programs are told of an entry; ``path`` of a base backup is its data directory."""
     return {
-        "id": backup.id,
-        "store": backup.store,
-        "kind": backup.kind,
-        "path": backup.path,
-        "ended_at": backup.ended_at.isoformat(),
-        "bytes": backup.bytes,
-        "verified": backup.verified,
-        "verified_at": backup.verified_at.isoformat() if backup.verified_at else None,
+        "id": entry.id,
+        "store": entry.store,
+        "kind": entry.kind,
+        "path": f"{entry.path}/data" if entry.kind == BASE else entry.path,
+        "ended_at": entry.ended_at.isoformat(),
+        "bytes": entry.bytes,
+        "sha256": entry.sha256,
+        "verified": entry.verified,
+        "verified_at": entry.verified_at.isoformat() if entry.verified_at else None,
+        "verified_by": entry.verified_by,
+        "reason": entry.reason,
     }

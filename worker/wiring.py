@@ -22,6 +22,7 @@ from activities.people import People
 from activities.postgres.assess import Diagnosis
 from activities.postgres.backup import Backups
 from activities.postgres.choose import Choosing
+from activities.postgres.dump import Dumps
 from activities.postgres.fence import Fencing
 from activities.postgres.follow import Following
 from activities.postgres.integrity import Integrity
@@ -30,11 +31,13 @@ from activities.postgres.listing import Listing
 from activities.postgres.promote import Promoting
 from activities.postgres.proving import Proving
 from activities.postgres.quiet import Quiet
+from activities.postgres.rebuild import Rebuilding
 from activities.postgres.receiver import Protection
 from activities.postgres.reindex import Reindexing
 from activities.postgres.reindex_proof import ReindexProof
 from activities.postgres.release import Releasing
 from activities.postgres.restore import Restoring
+from activities.postgres.restore_dump import DumpChecks
 from activities.postgres.serve import Starting
 from activities.postgres.sql import Sql
 from activities.postgres.swap import Swapping
@@ -44,11 +47,13 @@ from activities.retention import Retaining
 from activities.search import Search
 from activities.secrets import Secrets
 from activities.services import Services
+from activities.shelf import Shelf
 from activities.tokens import Tokens
 from activities.traffic import Traffic
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
 from worker.settings import Settings, StackFiles, environment
-from workflows.backup import BaseBackup, ListBackups, Protect, VerifyBackup
+from workflows.backup import BaseBackup, Dump, Protect
+from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
 from workflows.release import Discard, Release
@@ -58,9 +63,12 @@ from workflows.scheduled import Scheduled
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
     BaseBackup,
+    Dump,
     Protect,
     ListBackups,
+    ShowBackup,
     VerifyBackup,
+    RebuildCatalogue,
     ObserveHealth,
     ObserveProject,
     Doctor,
@@ -144,11 +152,14 @@ class Hands:
             Host(engine, state, self._tools, clocks).observe_host,
             Diagnosis(engine, self._sql, state).assess_corruption,
             Listing().observe_backups,
+            Shelf().observe_entries,
+            Shelf().observe_entry,
+            Shelf().verify_files,
         ]
 
     def _protectors(self) -> list[Hand]:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
-        backups, protection = Backups(*parts), Protection(*parts)
+        backups, protection, dumps = Backups(*parts), Protection(*parts), Dumps(*parts)
         retaining = Retaining(self._tokens, self._settings.state)
         return [
             protection.ensure_protected,
@@ -158,6 +169,10 @@ class Hands:
             backups.verify_backup,
             retaining.observe_retention,
             retaining.ensure_retained,
+            dumps.ensure_dump,
+            dumps.verify_dump,
+            DumpChecks(*parts).verify_restored,
+            Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
         ]
 
     def _recoverers(self) -> list[Hand]:

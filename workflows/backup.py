@@ -1,14 +1,16 @@
-"""Backups by hand or by schedule, and what is known of them."""
+"""Backups by hand or by schedule."""
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.containers import Containers
     from activities.postgres.backup import Backups
-    from activities.postgres.listing import Listing
+    from activities.postgres.dump import Dumps
     from activities.postgres.receiver import Protection
-    from domain.backups import Backup, BackupList, BackupOrder, ReceiveOrder, ShelfOrder, VerifyBackupOrder
+    from domain.backups import Backup, BackupOrder, ReceiveOrder
+    from domain.dumps import DumpKind, DumpOrder
+    from domain.entries import Entry
     from domain.order import Facts, Outcome, StackOrder, TargetOrder, Value
     from workflows.errand import errand
 
@@ -20,10 +22,16 @@ class BackupRequest(Value):
     reason: str = Field(default="", max_length=2000)
 
 
-class VerifyRequest(BackupRequest):
-    """Which backup to verify; an empty id is the newest."""
+class ScheduledRequest(BackupRequest):
+    """A backup that a schedule may have asked for, and for which time it did."""
 
-    backup_id: str = Field(default="", max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
+    scheduled_for: AwareDatetime | None = None
+
+
+class DumpRequest(ScheduledRequest):
+    """Which rotation a dump belongs to."""
+
+    kind: DumpKind = DumpKind.DAILY
 
 
 async def load(request: BackupRequest) -> Facts:
@@ -49,33 +57,33 @@ class BaseBackup:
     """Take a base backup of a stack's database and verify its manifest."""
 
     @workflow.run
-    async def run(self, request: BackupRequest = BackupRequest()) -> Backup:  # noqa: B008 - frozen
+    async def run(self, request: ScheduledRequest = ScheduledRequest()) -> Backup:  # noqa: B008 - frozen
         """Stream, back up, verify."""
         target = (await load(request)).target
         await errand("Protect the database", Protection.ensure_protected, TargetOrder(target=target))
         await errand("Stream the WAL", Protection.ensure_receiving, ReceiveOrder(target=target))
-        order = BackupOrder(target=target, label=workflow.info().run_id, reason=request.reason)
+        order = BackupOrder(
+            target=target,
+            label=workflow.info().run_id,
+            reason=request.reason,
+            scheduled_for=request.scheduled_for,
+        )
         return await errand("Take a base backup", Backups.ensure_base_backup, order)
 
 
-@workflow.defn(name="ListBackups")
-class ListBackups:
-    """Read the catalogue of a stack's shelf."""
+@workflow.defn(name="Dump")
+class Dump:
+    """Dump every database of a stack's server and its globals, with what each held."""
 
     @workflow.run
-    async def run(self, request: BackupRequest = BackupRequest()) -> BackupList:  # noqa: B008 - frozen
-        """Look only."""
+    async def run(self, request: DumpRequest = DumpRequest()) -> Entry:  # noqa: B008 - frozen
+        """Dump, and read all of it once."""
         target = (await load(request)).target
-        return await errand("Read the catalogue", Listing.observe_backups, ShelfOrder(shelf=target.shelf))
-
-
-@workflow.defn(name="VerifyBackup")
-class VerifyBackup:
-    """Verify one backup's manifest and checksums again."""
-
-    @workflow.run
-    async def run(self, request: VerifyRequest = VerifyRequest()) -> Backup:  # noqa: B008 - frozen
-        """Verify, and record level and date."""
-        target = (await load(request)).target
-        order = VerifyBackupOrder(target=target, backup_id=request.backup_id)
-        return await errand("Verify the backup", Backups.verify_backup, order)
+        order = DumpOrder(
+            target=target,
+            kind=request.kind,
+            label=workflow.info().run_id,
+            reason=request.reason,
+            scheduled_for=request.scheduled_for,
+        )
+        return await errand("Dump the databases", Dumps.ensure_dump, order)

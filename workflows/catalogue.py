@@ -1,0 +1,92 @@
+"""What is known of the backups: listed, shown, verified again, and said anew where it was lost."""
+
+from pydantic import Field
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.postgres.backup import Backups
+    from activities.postgres.dump import Dumps
+    from activities.postgres.rebuild import Rebuilding
+    from activities.postgres.restore_dump import DumpChecks
+    from activities.shelf import Shelf
+    from domain.backups import ShelfOrder, VerifyBackupOrder
+    from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
+    from domain.entries import BASE, Entry, EntryList, EntryOrder, bare, entry_of
+    from domain.order import Target, TargetOrder
+    from workflows.backup import BackupRequest, load
+    from workflows.errand import errand
+
+
+class EntryRequest(BackupRequest):
+    """Which backup is meant; an empty id is the newest."""
+
+    backup_id: str = Field(default="", max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
+
+
+class VerifyRequest(EntryRequest):
+    """How a backup is verified."""
+
+    restore: bool = False
+    """Restore it into a server of its own as well, and compare."""
+
+
+@workflow.defn(name="ListBackups")
+class ListBackups:
+    """Read the catalogue of a stack's shelf."""
+
+    @workflow.run
+    async def run(self, request: BackupRequest = BackupRequest()) -> EntryList:  # noqa: B008 - frozen
+        """Look only."""
+        target = (await load(request)).target
+        return await errand("Read the catalogue", Shelf.observe_entries, ShelfOrder(shelf=target.shelf))
+
+
+@workflow.defn(name="ShowBackup")
+class ShowBackup:
+    """Show one backup with its files and what it held."""
+
+    @workflow.run
+    async def run(self, request: EntryRequest = EntryRequest()) -> Entry:  # noqa: B008 - frozen
+        """Look only."""
+        shelf = (await load(request)).target.shelf
+        order = EntryOrder(shelf=shelf, entry_id=request.backup_id, whole=True)
+        return await errand("Read the entry", Shelf.observe_entry, order)
+
+
+@workflow.defn(name="VerifyBackup")
+class VerifyBackup:
+    """Verify one backup again: its files against their record, and if wanted by restoring it."""
+
+    @workflow.run
+    async def run(self, request: VerifyRequest = VerifyRequest()) -> RestoreProven:  # noqa: B008 - frozen
+        """Verify, and record level and date."""
+        target = (await load(request)).target
+        order = EntryOrder(shelf=target.shelf, entry_id=request.backup_id)
+        entry = await errand("Read the entry", Shelf.observe_entry, order)
+        if request.restore:
+            wanted = EntryTargetOrder(target=target, entry_id=entry.id)
+            return await errand("Restore and compare", DumpChecks.verify_restored, wanted)
+        found = bare(await self._read(target, entry))
+        return RestoreProven(entry=found, passed=True, sentence=found.sentence)
+
+    async def _read(self, target: Target, entry: Entry) -> Entry:
+        if entry.store != "postgres":
+            order = EntryOrder(shelf=target.shelf, entry_id=entry.id)
+            return await errand("Verify the files", Shelf.verify_files, order)
+        if entry.kind != BASE:
+            wanted = EntryTargetOrder(target=target, entry_id=entry.id)
+            return await errand("Verify the dump", Dumps.verify_dump, wanted)
+        base = VerifyBackupOrder(target=target, backup_id=entry.id)
+        return entry_of(await errand("Verify the backup", Backups.verify_backup, base))
+
+
+@workflow.defn(name="RebuildCatalogue")
+class RebuildCatalogue:
+    """Make the entries anew that backups have lost."""
+
+    @workflow.run
+    async def run(self, request: BackupRequest = BackupRequest()) -> Rebuilt:  # noqa: B008 - frozen
+        """Read what the backups themselves say."""
+        target = (await load(request)).target
+        order = TargetOrder(target=target)
+        return await errand("Rebuild the catalogue", Rebuilding.ensure_catalogue_rebuilt, order)
