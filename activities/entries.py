@@ -13,6 +13,7 @@ from activities.stored import ENTRY
 from domain.backups import Level, PassedOver
 from domain.entries import BASE, KINDS, Entry, entry_of, files_sha256, newest_first, place_of
 from domain.errors import BackupUnusable, Refused
+from domain.paths import path_under
 
 PARTIAL = ".partial"
 GONE = ".gone-"
@@ -67,8 +68,8 @@ def find_entry(shelf: Path, entry_id: str) -> Entry:
 
 
 def directory_of(shelf: Path, entry: Entry) -> Path:
-    """Return where an entry lies on the host."""
-    return shelf / place_of(entry.store, entry.kind, entry.id)
+    """Return where an entry lies on the host; ``Refused`` when its words could lead elsewhere."""
+    return Path(path_under(str(shelf), place_of(entry.store, entry.kind, entry.id)))
 
 
 def partial_of(shelf: Path, store: str, kind: str, entry_id: str) -> Path:

@@ -55,7 +55,7 @@ SELECT n.nspname::text, c.relname::text, quote_ident(n.nspname) || '.' || quote_
   LEFT JOIN pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
  WHERE c.relkind = 'r' AND c.relpersistence <> 't'
    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog|toast|temp)'
- ORDER BY pg_relation_size(c.oid), 3"""
+ ORDER BY CASE WHEN n.nspname = 'dr' OR c.relpersistence = 'u' THEN 0 ELSE pg_relation_size(c.oid) END, 3"""
 _OBJECTS: dict[str, LiteralString] = {
     "schemas": "SELECT count(*) FROM pg_namespace n WHERE {ours}",
     "views": "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"

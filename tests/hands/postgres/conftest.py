@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from activities.engine import Engine
+from activities.postgres.dump import Dumps
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
 from activities.tokens import Tokens
@@ -147,6 +148,11 @@ def sql(engine: Engine) -> Sql:
 @pytest.fixture
 def tokens(state: Path) -> Tokens:
     return Tokens(state)
+
+
+@pytest.fixture
+def dumps(engine: Engine, sql: Sql, tokens: Tokens, state: Path) -> Dumps:
+    return Dumps(engine, sql, tokens, state)
 
 
 @pytest.fixture

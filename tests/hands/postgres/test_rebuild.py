@@ -1,0 +1,149 @@
+"""A catalogue that was lost is made anew from the backups themselves, and from nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from activities import catalogue, entries, stored
+from activities.engine import Engine
+from activities.postgres.backup import Backups
+from activities.postgres.dump import Dumps
+from activities.postgres.rebuild import Rebuilding
+from activities.postgres.restore_dump import DumpChecks
+from activities.postgres.sql import Sql
+from activities.tokens import Tokens
+from domain.backups import BackupOrder, Contents, Level, VerifyBackupOrder
+from domain.dumps import EntryTargetOrder
+from domain.order import TargetOrder
+from tests.hands.postgres.conftest import Server
+from tests.hands.postgres.dumped import wanted
+from tests.hands.shelved import partial, shelved
+
+pytestmark = pytest.mark.hand
+
+
+@pytest.fixture
+def rebuilding(engine: Engine, tokens: Tokens) -> Rebuilding:
+    return Rebuilding(engine, tokens)
+
+
+def lost(shelf: Path) -> None:
+    for entry in shelf.glob("*/*/*/dr.json"):
+        entry.unlink()
+
+
+def test_a_base_backup_is_known_again_by_its_own_files(
+    server: Server, engine: Engine, sql: Sql, tokens: Tokens, state: Path, rebuilding: Rebuilding
+) -> None:
+    backups = Backups(engine, sql, tokens, state)
+    made = backups.ensure_base_backup(BackupOrder(target=server.target, label="nightly"))
+    shelf = Path(server.target.shelf)
+    lost(shelf)
+    assert entries.read_entries(shelf)[0] == []
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert (said.rebuilt, said.problems) == ((made.id,), ())
+    again = catalogue.find_backup(shelf, made.id)
+    same = (
+        "id", "path", "bytes", "sha256", "system_identifier", "timeline", "start_lsn", "stop_lsn",
+        "start_segment", "wal_segment_bytes",
+    )  # fmt: skip
+    for name in same:
+        assert getattr(again, name) == getattr(made, name), name
+    assert (again.verified, again.contents, again.reason) == (Level.NONE, Contents(), "rebuilt")
+    assert again.server_version == made.server_version.partition(".")[0]
+    # No earlier than it ended: a recovery takes only what ended before the damage began.
+    assert again.ended_at >= made.ended_at.replace(microsecond=0)
+    order = VerifyBackupOrder(target=server.target, backup_id=made.id)
+    assert backups.verify_backup(order).verified is Level.MANIFEST
+
+
+def test_a_dump_is_known_again_and_names_its_databases(
+    server: Server,
+    dumps: Dumps,
+    engine: Engine,
+    sql: Sql,
+    tokens: Tokens,
+    state: Path,
+    rebuilding: Rebuilding,
+) -> None:
+    server.do('CREATE DATABASE "od""d"')
+    made = dumps.ensure_dump(wanted(server))
+    shelf = Path(server.target.shelf)
+    lost(shelf)
+    assert rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target)).rebuilt == (made.id,)
+    again = entries.find_entry(shelf, made.id)
+    assert (again.files, again.sha256, again.bytes) == (made.files, made.sha256, made.bytes)
+    assert {(one.name, one.file) for one in again.contents.databases} == {
+        (one.name, one.file) for one in made.contents.databases
+    }
+    assert again.source.version.partition(" ")[0] == made.source.version.partition(" ")[0]
+    assert (again.verified, again.reason) == (Level.NONE, "rebuilt")
+    order = EntryTargetOrder(target=server.target, entry_id=made.id)
+    assert dumps.verify_dump(order).verified is Level.MANIFEST
+    # It restores, but what it held is not known any more: nothing says that all of it came back.
+    proven = DumpChecks(engine, sql, tokens, state).verify_restored(order)
+    assert not proven.passed
+    assert [proof.name for proof in proven.proofs if proof.passed is False] == []
+    assert entries.find_entry(shelf, made.id).verified is Level.MANIFEST
+
+
+def test_a_rebuilt_catalogue_is_not_rebuilt_again(server: Server, rebuilding: Rebuilding) -> None:
+    shelf = Path(server.target.shelf)
+    made = shelved(shelf, "20261122T030000Z-rdb", "redis")
+    lost(shelf)
+    order = TargetOrder(target=server.target)
+    assert rebuilding.ensure_catalogue_rebuilt(order).rebuilt == (made.id,)
+    assert rebuilding.ensure_catalogue_rebuilt(order).rebuilt == ()
+    assert entries.find_entry(shelf, made.id).files == made.files
+
+
+def test_what_is_no_backup_is_not_made_one(server: Server, rebuilding: Rebuilding) -> None:
+    shelf = Path(server.target.shelf)
+    partial(shelf, "20261122T030000Z-rdb", "redis")
+    for name in ("notes", "20261122T030000Z-weekly"):
+        (shelf / "postgres" / "daily" / name).mkdir(parents=True)
+        (shelf / "postgres" / "daily" / name / "chat.dump").write_bytes(b"mine")
+    (shelf / "redis" / "rdb" / "20261122T040000Z-rdb").symlink_to("/etc")
+    linked = shelved(shelf, "20261122T050000Z-rdb", "redis")
+    (shelf / linked.path / stored.ENTRY).unlink()
+    (shelf / linked.path / "chat.dump").unlink()
+    (shelf / linked.path / "chat.dump").symlink_to("/etc/passwd")
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert said.rebuilt == ()
+    assert [problem.partition(":")[0] for problem in said.problems] == [linked.id]
+    assert "symbolic link" in said.problems[0]
+    assert not list(shelf.glob("*/*/*/dr.json"))
+
+
+def test_an_entry_that_is_there_but_lies_is_not_replaced(server: Server, rebuilding: Rebuilding) -> None:
+    shelf = Path(server.target.shelf)
+    made = shelved(shelf, "20261122T030000Z-rdb", "redis")
+    entry = shelf / made.path / stored.ENTRY
+    lie = json.dumps({**json.loads(entry.read_text()), "path": "/etc"})
+    entry.write_text(lie)
+    assert rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target)).rebuilt == ()
+    assert entry.read_text() == lie
+
+
+def test_a_dump_that_is_none_stays_without_an_entry(
+    server: Server, dumps: Dumps, rebuilding: Rebuilding
+) -> None:
+    made = dumps.ensure_dump(wanted(server))
+    directory = Path(server.target.shelf) / made.path
+    (directory / stored.ENTRY).unlink()
+    (directory / "chat.dump").write_bytes(b"no dump at all")
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert said.rebuilt == ()
+    assert "chat.dump is no dump" in said.problems[0]
+
+
+def test_a_store_whose_files_do_not_name_their_key_is_left_without_an_entry(
+    server: Server, rebuilding: Rebuilding
+) -> None:
+    shelf = Path(server.target.shelf)
+    shelved(shelf, "20261122T030000Z-configuration", "stack")
+    lost(shelf)
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert said.rebuilt == ()
+    assert "do not name their key" in said.problems[0]
