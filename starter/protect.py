@@ -16,8 +16,7 @@ from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
-from workflows.backup import BackupRequest, DumpRequest, ScheduledRequest
-from workflows.catalogue import EntryRequest, VerifyRequest
+from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
 from workflows.release import DiscardRequest, ReleaseRequest
 
 app = typer.Typer(no_args_is_help=True, help="Backups: take, list, show, verify.")

@@ -34,6 +34,19 @@ class DumpRequest(ScheduledRequest):
     kind: DumpKind = DumpKind.DAILY
 
 
+class EntryRequest(BackupRequest):
+    """Which backup is meant; an empty id is the newest."""
+
+    backup_id: str = Field(default="", max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
+
+
+class VerifyRequest(EntryRequest):
+    """How a backup is verified."""
+
+    restore: bool = False
+    """Restore it into a server of its own as well, and compare."""
+
+
 async def load(request: BackupRequest) -> Facts:
     """Load the facts of the stack that a request names."""
     return await errand("Load the stack", Containers.observe_stack, StackOrder(stack=request.stack))

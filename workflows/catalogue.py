@@ -1,6 +1,5 @@
 """What is known of the backups: listed, shown, verified again, and said anew where it was lost."""
 
-from pydantic import Field
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -13,21 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
     from domain.entries import BASE, Entry, EntryList, EntryOrder, bare, entry_of
     from domain.order import Target, TargetOrder
-    from workflows.backup import BackupRequest, load
+    from workflows.backup import BackupRequest, EntryRequest, VerifyRequest, load
     from workflows.errand import errand
-
-
-class EntryRequest(BackupRequest):
-    """Which backup is meant; an empty id is the newest."""
-
-    backup_id: str = Field(default="", max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
-
-
-class VerifyRequest(EntryRequest):
-    """How a backup is verified."""
-
-    restore: bool = False
-    """Restore it into a server of its own as well, and compare."""
 
 
 @workflow.defn(name="ListBackups")

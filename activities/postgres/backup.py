@@ -89,6 +89,7 @@ class Backups:
                 f"pg_basebackup failed: {_last_line(log)}", where=state.name, code="backup-failed"
             )
         backup = self._finish(order, state, partial, seen)
+        note_taken(self._state, target.stack, backup)
         self._engine.remove(state.id, force=True)
         return backup
 
@@ -221,7 +222,6 @@ class Backups:
             wal_segment_bytes=seen.wal_segment_bytes,
         )
         _publish(partial, backup)
-        note_taken(self._state, target.stack, backup)
         return backup
 
     def _discard(self, state: ContainerState, partial: Path) -> None:

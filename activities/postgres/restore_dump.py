@@ -112,7 +112,7 @@ class DumpChecks:
 
 def _checks(connection: Connection, name: str) -> list[Proof]:
     """Follow the foreign keys and look at the indexes of one restored database."""
-    proofs = []
+    proofs: list[Proof] = []
     for said, check in (("foreign keys", check_foreign_keys), ("indexes valid", check_indexes_valid)):
         try:
             found = guarded(connection, said, partial(check, connection))

@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +111,7 @@ class Throwaway:
         if self.sockets.is_dir() and not self.sockets.is_symlink():
             shutil.rmtree(self.sockets)
 
-    def _is_ours(self, labels: dict[str, str]) -> bool:
+    def _is_ours(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in self.labels.items())
 
     def _make(self, bootstrap: str) -> None:
