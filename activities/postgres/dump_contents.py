@@ -72,12 +72,15 @@ _OBJECTS: dict[str, LiteralString] = {
     "functions": "SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {ours}",
     # A list of rights that is not there means the usual ones, which a dump does not spell out.
     "grants": """SELECT count(*) FROM (
- SELECT c.oid, a.grantee, a.privilege_type FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
+ SELECT c.oid, 0, a.grantee, a.privilege_type FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
         aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
         c.relowner))) a WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {ours}
- UNION SELECT p.oid, a.grantee, a.privilege_type FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
-        aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE {ours}
- UNION SELECT n.oid, a.grantee, a.privilege_type FROM pg_namespace n,
+ UNION SELECT c.oid, t.attnum, a.grantee, a.privilege_type FROM pg_attribute t JOIN pg_class c
+        ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(t.attacl) a
+        WHERE NOT t.attisdropped AND {ours}
+ UNION SELECT p.oid, 0, a.grantee, a.privilege_type FROM pg_proc p JOIN pg_namespace n
+        ON n.oid = p.pronamespace, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE {ours}
+ UNION SELECT n.oid, 0, a.grantee, a.privilege_type FROM pg_namespace n,
         aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE {ours}) granted""",
     "large objects": "SELECT count(*) FROM pg_largeobject_metadata",
 }
