@@ -10,6 +10,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import entries, stored
+from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import shelf
@@ -97,21 +98,8 @@ class Dumps:
         target = order.target
         self._tokens.admit(order, target.stack)
         refuse_while_recovering(self._state, target.stack, order)
-        where = Path(target.shelf)
-        directory = shelf.prepare(target) / order.kind
-        shelf.own(directory, target)
-        self._clear(target, order.kind, directory)
-        for known in entries.read_entries(where)[0]:
-            if (known.store, known.kind, known.label) == (STORE, order.kind, order.label):
-                return shown(known)
-        server = self._look(target)
-        self._refuse_without_room(target, order.kind, server)
-        partial = entries.partial_of(where, STORE, order.kind, entries.new_id(directory, order.kind))
-        shelf.own(partial, target)
-        try:
-            return shown(self._dump(order, partial, server))
-        finally:
-            self._clear(target, order.kind, directory)
+        with alone(self._state, f"dump-{target.stack}-{order.kind}"):
+            return shown(self._ensured(order))
 
     @activity.defn(no_thread_cancel_exception=True)
     def verify_dump(self, order: EntryTargetOrder) -> Entry:
@@ -133,6 +121,23 @@ class Dumps:
             entry = entries.record_verified(where, entry, Level.MANIFEST, datetime.now(UTC), READ_BY)
         said = f"Dump {entry.id} was read to its end and agrees with its record: {spoken_bytes(entry.bytes)}."
         return shown(entry.model_copy(update={"sentence": said}))
+
+    def _ensured(self, order: DumpOrder) -> Entry:
+        target, where = order.target, Path(order.target.shelf)
+        directory = shelf.prepare(target) / order.kind
+        shelf.own(directory, target)
+        self._clear(target, order.kind, directory)
+        for known in entries.read_entries(where)[0]:
+            if (known.store, known.kind, known.label) == (STORE, order.kind, order.label):
+                return known
+        server = self._look(target)
+        self._refuse_without_room(target, order.kind, server)
+        partial = entries.partial_of(where, STORE, order.kind, entries.new_id(directory, order.kind))
+        shelf.own(partial, target)
+        try:
+            return self._dump(order, partial, server)
+        finally:
+            self._clear(target, order.kind, directory)
 
     def _clear(self, target: Target, kind: DumpKind, directory: Path) -> None:
         """Remove what an attempt left that ended in the middle: its jobs first, then what they wrote."""

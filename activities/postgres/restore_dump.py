@@ -9,6 +9,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import entries, stored
+from activities.alone import alone
 from activities.engine import Engine
 from activities.postgres import shelf
 from activities.postgres.dump import MEMBERSHIPS, ROLES, dump_named
@@ -65,7 +66,7 @@ class DumpChecks:
         began = time.monotonic()
         server = Throwaway(self._engine, self._sql, self._state, target, entry.id)
         bootstrap = entry.contents.bootstrap or target.postgres.user
-        with server.running(bootstrap, entry.contents.preloaded) as copy:
+        with alone(self._state, server.name), server.running(bootstrap, entry.contents.preloaded) as copy:
             proofs = self._restored(target, server, copy, entry)
         well = passed(proofs)
         # What was not shown takes nothing away; what was shown to be wrong does.
