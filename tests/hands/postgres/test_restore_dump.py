@@ -244,10 +244,12 @@ def test_what_a_killed_verification_left_is_removed_by_the_next_one(
 ) -> None:
     made = dumps.ensure_dump(wanted(server))
     left = Throwaway(engine, sql, state, server.target, made.id)
-    left.running("postgres", "").__enter__()
+    # Never left, as by a worker that was killed; let go, it would be closed.
+    entered = left.running("postgres", "")
+    copy = entered.__enter__()
     assert not nothing_left(engine, server, state)
     assert restored(checks, server, made).passed
-    assert nothing_left(engine, server, state)
+    assert nothing_left(engine, server, state), (entered, copy)
 
 
 def test_a_stranger_with_the_name_of_the_throwaway_server_is_left_alone(
