@@ -1,5 +1,6 @@
 """Dumps of every database and of the globals, each at one snapshot, with what it held at that snapshot."""
 
+import errno
 import os
 import re
 import shutil
@@ -136,6 +137,10 @@ class Dumps:
         shelf.own(partial, target)
         try:
             return self._dump(order, partial, server)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise no_room("the disk is full: the dump could not be finished", target.shelf) from None
         finally:
             self._clear(target, order.kind, directory)
 

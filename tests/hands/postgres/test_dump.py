@@ -22,6 +22,7 @@ from domain.dumps import GLOBALS, DumpKind
 from domain.entries import Entry
 from domain.errors import Refused, Unavailable
 from tests.faults.record import Seen
+from tests.hands.faults_at_hands.test_disk import mounted
 from tests.hands.postgres.conftest import PASSWORD, Server
 from tests.hands.postgres.dumped import database, directory_of, ours, table, wanted
 
@@ -318,6 +319,26 @@ def test_a_shelf_without_room_is_refused_before_anything_is_made(
     assert refused.value.code == "no-room"
     assert list((Path(server.target.shelf) / "postgres" / "daily").iterdir()) == []
     seen(refused.value.what)
+
+
+@pytest.mark.fault("B5")
+def test_a_disk_that_runs_full_in_the_middle_of_a_dump_is_refused_by_name_and_keeps_nothing(
+    server: Server, dumps: Dumps, engine: Engine, monkeypatch: pytest.MonkeyPatch, seen: Seen
+) -> None:
+    """F-B5: the shelf's disk fills while a dump is written."""
+    shelf = Path(server.target.shelf)
+    shelf.mkdir()
+    roomy = os.statvfs("/")
+    with mounted(shelf, "size=300k,mode=0700"):
+        monkeypatch.setattr("activities.postgres.dump.os.statvfs", lambda _: roomy)
+        with pytest.raises(Refused) as refused:
+            dumps.ensure_dump(wanted(server))
+        assert refused.value.code == "no-room"
+        assert "disk is full" in refused.value.what
+        assert list((shelf / "postgres" / "daily").iterdir()) == []
+        assert ours(engine, server) == []
+        seen(refused.value.what)
+    assert dumps.ensure_dump(wanted(server)).verified is Level.MANIFEST
 
 
 def test_while_a_recovery_is_open_nothing_is_dumped(server: Server, dumps: Dumps, state: Path) -> None:

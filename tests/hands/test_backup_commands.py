@@ -1,0 +1,119 @@
+"""What ``dr backup`` prints: every entry with what proved it, and nothing that an entry could smuggle in."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from domain.backups import Contents, DatabaseState, Level, PassedOver, TableState
+from domain.entries import Entry, EntryList, Source, StoredFile
+from starter import protect
+from worker.settings import Settings
+
+NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+NAME = "20261122T020000Z-daily"
+EVIL = "[bold]x[/bold]\x1b[31m\nFORGED: recovered"
+
+
+def entry(**other: object) -> Entry:
+    values: dict[str, object] = {
+        "id": NAME,
+        "store": "postgres",
+        "kind": "daily",
+        "path": f"postgres/daily/{NAME}",
+        "started_at": NOW,
+        "ended_at": NOW,
+        "bytes": 3 << 20,
+        "sha256": "ab" * 32,
+        "verified": Level.RESTORED,
+        "verified_at": NOW,
+        "verified_by": "a drill",
+    }
+    return Entry.model_validate(values | other)
+
+
+def drawn(draw: object, *given: object) -> str:
+    text = io.StringIO()
+    assert callable(draw)
+    draw(Console(file=text, width=200, highlight=False, emoji=False), *given)
+    return text.getvalue()
+
+
+def test_a_list_names_store_kind_size_and_what_proved_each_backup() -> None:
+    found = EntryList(entries=(entry(),), strangers=(PassedOver(id="notes.txt", reason="it is no store"),))
+    said = drawn(protect._draw_list, found)
+    line = next(line for line in said.splitlines() if NAME in line)
+    assert line.split() == [
+        NAME,
+        "postgres",
+        "daily",
+        "2026-11-22",
+        "02:00:00Z",
+        "3.0",
+        "MiB",
+        "restored",
+        "a",
+        "drill",
+    ]
+    assert "not ours or broken: notes.txt: it is no store" in said
+
+
+def test_an_entry_is_shown_with_its_source_its_files_and_what_it_held() -> None:
+    held = DatabaseState(
+        name="chat",
+        file="chat.dump",
+        tables=(TableState(name="public.users", rows=1200),),
+        left_out=("dr.marker is not compared: it is the ledger's",),
+    )
+    seen = entry(
+        files=(StoredFile(path="chat.dump", bytes=3 << 20, sha256="cd" * 32),),
+        source=Source(system_identifier="77", version="17.11", image_id="sha256:0123456789abcdef"),
+        contents=Contents(databases=(held,)),
+        key_id="k1",
+    )
+    said = drawn(protect._draw_entry, seen)
+    for part in (
+        "system 77",
+        "17.11",
+        "0123456789ab",
+        "with key k1",
+        "restored at 2026-11-22 02:00:00Z by a drill",
+    ):
+        assert part in said
+    assert "chat.dump  3,145,728 bytes  cdcdcdcdcdcdcdcd…" in said
+    assert "chat: 1 tables, 1,200 rows" in said
+    assert "dr.marker is not compared" in said
+
+
+def test_what_an_entry_says_moves_no_terminal_and_forges_no_line() -> None:
+    held = DatabaseState(name=EVIL, left_out=(EVIL,))
+    seen = entry(
+        reason=EVIL,
+        verified_by=EVIL,
+        source=Source(version=EVIL),
+        contents=Contents(databases=(held,)),
+        files=(StoredFile(path=EVIL, bytes=1, sha256="ab" * 32),),
+    )
+    for said in (drawn(protect._draw_entry, seen), drawn(protect._draw_list, EntryList(entries=(seen,)))):
+        assert "\x1b" not in said
+        assert not any(line.startswith("FORGED") for line in said.splitlines())
+        assert "[bold]x" in said
+
+
+def test_programs_are_told_where_the_data_of_a_base_backup_lies() -> None:
+    base = entry(id="a", kind="base", path="postgres/base/a")
+    assert protect._row(base)["path"] == "postgres/base/a/data"
+    assert protect._row(entry())["path"] == f"postgres/daily/{NAME}"
+    assert protect._row(entry())["verified_by"] == "a drill"
+
+
+def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DR_DEFAULT_STACK", raising=False)
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "shop.yaml").write_text("")
+    settings = Settings(state=tmp_path)
+    assert protect._name(settings, "given") == "given"
+    assert protect._name(settings, "") == "shop"
+    assert protect._name(settings.model_copy(update={"default_stack": "other"}), "") == "other"
