@@ -8,12 +8,15 @@ import pytest
 from activities import catalogue, entries, stored
 from activities.ledger_journal import LedgerFiles, put_flag
 from activities.open_recovery import open_recovery, refuse_while_recovering
+from activities.postgres.backup import Backups
 from activities.shelf import Shelf
-from domain.backups import Level, ShelfOrder
+from activities.tokens import Tokens
+from domain.backups import BackupOrder, Level, ShelfOrder
 from domain.entries import EntryOrder, entry_of
 from domain.errors import BackupUnusable, Refused
 from domain.order import Order
 from tests.hands.hostile.planted import entry as base_entry
+from tests.hands.hostile.planted import target_on, untouched
 from tests.hands.shelved import AT, DAILY, entry, partial, shelved
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -187,3 +190,14 @@ def test_while_a_recovery_is_open_only_its_own_backup_is_taken(tmp_path: Path) -
     assert "20261122T0430Z-0a1b2c3d" in refused.value.what
     refuse_while_recovering(tmp_path, "chat", Order(recovery_id="20261122T0430Z-0a1b2c3d"))
     refuse_while_recovering(tmp_path, "other", Order())
+
+
+def test_a_base_backup_is_refused_too_while_a_recovery_is_open(tmp_path: Path) -> None:
+    put_flag(LedgerFiles(tmp_path, "shop").recovery_open, "20261122T0430Z-0a1b2c3d")
+    hand = Backups(untouched(), untouched(), Tokens(tmp_path), tmp_path)
+    order = BackupOrder(target=target_on(str(tmp_path / "shelf")), label="nightly")
+    with pytest.raises(Refused) as refused:
+        hand.ensure_base_backup(order)
+    assert refused.value.code == "recovery-open"
+    with pytest.raises(AssertionError, match="asked for"):
+        hand.ensure_base_backup(order.model_copy(update={"recovery_id": "20261122T0430Z-0a1b2c3d"}))
