@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,13 +20,14 @@ from activities.postgres.dump_jobs import (
     READ_ROLE,
     DumpJobs,
     dump_labels,
+    file_for,
     id_in,
     no_room,
     what_is_wrong,
 )
 from activities.postgres.sql import Connection, Sql
 from activities.tokens import Tokens
-from domain.backups import Contents, DatabaseState, Level, spoken_bytes
+from domain.backups import Contents, DatabaseState, Level, TableState, spoken_bytes
 from domain.dumps import GLOBALS, DumpKind, DumpOrder, EntryTargetOrder
 from domain.entries import Entry, Source, files_sha256, place_of, shown
 from domain.errors import BackupUnusable, Refused
@@ -35,7 +35,6 @@ from domain.order import Target
 
 STORE = "postgres"
 READ_BY = "sizes, SHA-256, and pg_restore reading all of it"
-_PLAIN = re.compile(r"[a-z0-9_]{1,63}")
 _SPARE = 2
 _FACTS = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),
@@ -178,7 +177,7 @@ class Dumps:
             bootstrap=str(bootstrap),
             preloaded=str(preloaded),
             databases=tuple(
-                _Database(str(name), _file_for(int(str(oid)), str(name)), int(str(size)))
+                _Database(str(name), file_for(int(str(oid)), str(name)), int(str(size)))
                 for oid, name, size, is_open in found
                 if is_open
             ),
@@ -251,11 +250,11 @@ class Dumps:
         size = sum(file.bytes for file in files)
         tables = [table for database in contents.databases for table in database.tables]
         rows = sum(table.rows for table in tables)
-        closed = f"; not dumped, for they let nobody in: {', '.join(server.closed)}" if server.closed else ""
+        notes = "".join(f"; {one}" for one in _notes(tables, server))
         seconds = (ended - began).total_seconds()
         entry = Entry(
             sentence=f"Dump {entry_id}: {spoken_bytes(size)} in {seconds:.1f} s, {len(contents.databases)}"
-            f" databases, {len(tables)} tables, {rows:,} rows, read to its end{closed}",
+            f" databases, {len(tables)} tables, {rows:,} rows, read to its end{notes}",
             id=entry_id,
             store=STORE,
             kind=order.kind.value,
@@ -286,11 +285,13 @@ def dump_named(where: Path, entry_id: str) -> Entry:
     return entry
 
 
+def _notes(tables: list[TableState], server: _Server) -> list[str]:
+    undigested = sum(not table.digest for table in tables)
+    notes = [f"no time for the digests of {undigested} tables"] if undigested else []
+    closed = ", ".join(server.closed)
+    return [*notes, f"not dumped, for they let nobody in: {closed}"] if closed else notes
+
+
 def _roles(connection: Connection) -> tuple[frozenset[str], frozenset[str]]:
     roles, members = (connection.execute(query.encode()).fetchall() for query in (ROLES, MEMBERSHIPS))
     return frozenset(str(row[0]) for row in roles), frozenset(str(row[0]) for row in members)
-
-
-def _file_for(oid: int, name: str) -> str:
-    """Return the name of a database's dump: its own where that is a plain word, else by its number."""
-    return f"{name}.dump" if _PLAIN.fullmatch(name) else f"oid-{oid}.dump"

@@ -35,6 +35,8 @@ _SETTINGS = {
     "lc_monetary": "C",
     "xmlbinary": "base64",
     "quote_all_identifiers": "off",
+    # As long as the program that dumps waits: it needs the same locks.
+    "lock_timeout": "60s",
     # The transaction that keeps a snapshot waits for the job that dumps it.
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",

@@ -1,6 +1,7 @@
 """The programs that write and read dumps, each a job of the server's own image."""
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
@@ -33,11 +34,17 @@ _LIMIT_SECONDS = 24 * 3600.0
 _COMPLETE = b"PostgreSQL database cluster dump complete"
 _GLOBALS_LIMIT_BYTES = 64 * 1024 * 1024
 _LEAST_BYTES = 100
+_PLAIN = re.compile(r"[a-z0-9_]{1,63}")
 
 
 def dump_labels(target: Target, kind: str, role: str = ROLE) -> dict[str, str]:
     """Return the labels of the jobs that make dumps of one kind."""
     return {LABEL_STACK: target.stack, LABEL_ROLE: role, LABEL_KIND: kind}
+
+
+def file_for(oid: int, name: str) -> str:
+    """Return the name of a database's dump: its own where that is a plain word, else by its number."""
+    return f"{name}.dump" if _PLAIN.fullmatch(name) else f"oid-{oid}.dump"
 
 
 def id_in(directory: Path) -> str:

@@ -124,6 +124,7 @@ def test_a_digest_for_which_there_was_no_time_is_named_and_the_rows_are_counted(
     assert {one.digest for one in database(made).tables} == {""}
     assert table(made, "public.messages").rows == 20_000
     assert any("public.messages" in said and "no time" in said for said in database(made).left_out)
+    assert "no time for the digests of 4 tables" in made.sentence
 
 
 def test_a_digest_that_runs_out_of_time_does_not_end_the_snapshot(server: Server, dumps: Dumps) -> None:
