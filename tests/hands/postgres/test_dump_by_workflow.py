@@ -31,7 +31,7 @@ from infra.temporal.server import find_program
 from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.dumped import ours
 from worker.liveness import Liveness
-from workflows.backup import Dump
+from workflows.backup import Dump, DumpRequest
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
 
 pytestmark = pytest.mark.hand
@@ -114,7 +114,7 @@ async def test_a_run_that_is_cancelled_in_the_middle_of_a_dump_leaves_nothing(
         # Held all the time, so that the dump cannot end otherwise than by being called off.
         await asyncio.to_thread(holder.execute, "BEGIN; LOCK TABLE dr.marker IN ACCESS EXCLUSIVE MODE")
         handle = await environment.client.start_workflow(
-            Dump.run, {}, id="w/cancelled", task_queue=names.CONTROL_QUEUE
+            Dump.run, DumpRequest(), id="w/cancelled", task_queue=names.CONTROL_QUEUE
         )
         await until(unfinished)
         await handle.cancel()
