@@ -10,8 +10,8 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import removal
-from activities.catalogue import read_catalogue
-from activities.ledger_journal import LedgerFiles
+from activities.entries import read_entries
+from activities.open_recovery import open_recovery
 from activities.postgres.archive_files import closed_segments, remove_segments
 from activities.pulse import beat
 from activities.taken import forget_taken
@@ -97,8 +97,8 @@ class Retaining:
         return min(order.as_of, self._clock())
 
     def _open_recovery(self, order: RetentionOrder) -> str:
-        flag = LedgerFiles(self._state, order.target.stack).recovery_open
-        return f"recovery {flag.read_text().strip()} is open" if flag.is_file() else ""
+        opened = open_recovery(self._state, order.target.stack)
+        return f"recovery {opened} is open" if opened else ""
 
     def _refuse_open_recovery(self, order: RetentionOrder) -> None:
         opened = self._open_recovery(order)
@@ -168,13 +168,14 @@ def _look(shelf: Path) -> _Seen:
 
 def _read_entries(shelf: Path) -> tuple[list[Held], list[PassedOver]]:
     """Return what the catalogue holds, and what lies there and is none of ours."""
-    entries, strangers = read_catalogue(shelf)
+    entries, strangers = read_entries(shelf)
     held = [
         Held(
             id=entry.id,
             store=entry.store,
             kind=entry.kind,
             ended_at=entry.ended_at,
+            scheduled_for=entry.scheduled_for,
             bytes=entry.bytes,
             verified=entry.verified,
             start_segment=entry.start_segment,

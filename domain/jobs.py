@@ -38,8 +38,6 @@ class Work:
     """What the workflow is given besides stack, reason and scheduled time."""
     needs: str = ""
     """The kind of service without which there is nothing to do."""
-    dated: bool = True
-    """Whether the workflow takes the scheduled time."""
 
 
 WORK: Mapping[Job, Work] = {
@@ -49,13 +47,13 @@ WORK: Mapping[Job, Work] = {
         usual="0 1 * * *",
         says="base backup, every day",
         workflow="BaseBackup",
-        dated=False,
     ),
     Job.POSTGRES_DAILY: Work(
         service="postgres",
         kind="daily",
         usual="0 2 * * *",
         says="dump of every database with globals, every day",
+        workflow="Dump",
         request={"kind": "daily"},
     ),
     Job.POSTGRES_WEEKLY: Work(
@@ -63,6 +61,7 @@ WORK: Mapping[Job, Work] = {
         kind="weekly",
         usual="0 3 * * 0",
         says="dump of every database with globals, kept for long, on Sundays",
+        workflow="Dump",
         request={"kind": "weekly"},
     ),
     Job.REDIS: Work(

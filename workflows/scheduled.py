@@ -87,7 +87,7 @@ def given_to(request: JobRequest, due: datetime) -> Mapping[str, object]:
     """Return the input of the workflow that does a job."""
     work = WORK[request.job]
     said = {"stack": request.stack, "reason": f"scheduled for {due:%Y-%m-%d %H:%M:%SZ}", **work.request}
-    return {**said, "scheduled_for": due.isoformat()} if work.dated else said
+    return {**said, "scheduled_for": due.isoformat()}
 
 
 def due_at() -> datetime:

@@ -192,7 +192,7 @@ class Stage:
 def let_light_do(patch: pytest.MonkeyPatch, *jobs: Job) -> None:
     """Let the light workflow do jobs, also those that nothing does yet."""
     for job in jobs:
-        light = replace(WORK[job], workflow="Light", request={"job": job.value}, dated=True)
+        light = replace(WORK[job], workflow="Light", request={"job": job.value})
         patch.setitem(cast("dict[Job, Work]", WORK), job, light)
 
 

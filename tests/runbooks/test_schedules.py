@@ -44,8 +44,7 @@ def test_the_workflow_of_a_job_is_there_and_takes_what_its_schedule_gives_it(job
     due = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
     given = request.model_validate_json(json.dumps(given_to(JobRequest(stack="lab", job=job), due)))
     assert given.stack == "lab"
-    if WORK[job].dated:
-        assert given.scheduled_for == due
+    assert given.scheduled_for == due
 
 
 async def edited(stage: Stage, job: Job, change: Any) -> None:
