@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine
+from activities.postgres.serve import KIND as SERVING
 from activities.postgres.sql import Sql
 from activities.probes import Probes
 from activities.pulse import beat
@@ -85,8 +86,9 @@ class Services:
         """Start services in waves, each healthy by its own protocol before the next wave.
 
         Without names: everything that was stopped, everything that needs the database, and what ran when
-        the stack was resolved and does not run now, as after the death of the Docker daemon. Raises
-        ``VerificationFailed`` with code ``service-unhealthy`` naming each one and the reason.
+        the stack was resolved and does not run now, as after the death of the Docker daemon. The database
+        that this recovery had serve already comes first when it fell. Raises ``VerificationFailed`` with
+        code ``service-unhealthy`` naming each one and the reason.
         """
         self._tokens.admit(order, order.target.stack)
         record = self._records.read(_RECORD, _key(order.recovery_id)) or {}
@@ -96,7 +98,7 @@ class Services:
         dependents = dependents_of(known, order.target.postgres.service)
         wanted = order.services or (*dependents, *record, *self._fallen(order.target))
         proofs: list[Proof] = []
-        for wave in start_waves(known, wanted):
+        for wave in start_waves(known, (*wanted, *self._fallen_database(order))):
             beat(f"starting {', '.join(wave)}")
             proofs += self._together(
                 wave,
@@ -126,6 +128,13 @@ class Services:
         ran = [one for one in target.services if one.state == "running" and one.kind is not Kind.POSTGRES]
         found = ((one, self._engine.look(one.container_id)) for one in ran)
         return [one.name for one, now in found if now is not None and not now.running]
+
+    def _fallen_database(self, order: ServicesOrder) -> list[str]:
+        """Return PostgreSQL when it served in this recovery and does not run now; a fenced one stays down."""
+        server = order.target.postgres
+        found = self._engine.look(server.container_id)
+        served = bool(order.recovery_id) and self._records.read(SERVING, order.recovery_id) is not None
+        return [server.service] if served and found is not None and not found.running else []
 
     def _remember(self, recovery_id: str, writers: Writers) -> dict[str, Any]:
         record = self._records.read(_RECORD, _key(recovery_id)) or {}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from activities.postgres.sql import Sql
+from activities.records import Records
 from activities.secrets import Secrets
 from activities.services import Services
 from activities.tokens import Tokens
@@ -83,6 +84,21 @@ def test_what_ran_at_first_and_was_ended_by_something_else_is_started_too_and_no
     assert "redis" in started.services
     assert chat.status("redis") == "running"
     assert chat.status("minio") == "exited"
+
+
+def test_a_database_that_fell_after_it_served_is_started_and_one_that_was_closed_stays_down(
+    chat: ChatStack, hand: Services, target: Target, tmp_path: Path
+) -> None:
+    hand.ensure_writers_stopped(order(target))
+    chat.engine.stop(chat.container("postgres"), 30)
+    hand._healthy_within_seconds = 2
+    with pytest.raises(VerificationFailed, match="hasura is not healthy"):
+        hand.ensure_services_started(order(target, "hasura"))
+    assert chat.status("postgres") == "exited"
+    hand._healthy_within_seconds = 30
+    Records(tmp_path).write("serving", RECOVERY, {})
+    assert hand.ensure_services_started(order(target, "hasura")).services == ("postgres", "hasura")
+    assert chat.status("postgres") == "running"
 
 
 def test_an_unlisted_container_of_the_project_with_a_session_is_stopped_too(
