@@ -6,6 +6,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities.backup_keys import BackupKeys
 from activities.clocks import Clocks, judge, of_temporal
 from activities.engine import Engine, Job
 from activities.leftovers import leftovers
@@ -44,6 +45,7 @@ class Host:
             self._sockets(),
             judge(self._clocks.measure(target, *temporal)),
             self._leftovers(target),
+            BackupKeys(self._state).proof(),
         )
         failed = [proof.name for proof in proofs if proof.passed is not True]
         sentence = f"missing: {', '.join(failed)}" if failed else "the host has what a recovery needs"

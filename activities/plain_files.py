@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without blocking: a pipe in the place of a file would hold the worker for ever.
@@ -53,30 +54,40 @@ def read(path: Path, limit_bytes: int) -> bytes:
 
     Raises ``OSError`` for anything else there: a link, a pipe, a device, more than ``limit_bytes``.
     """
-    with directory(path.parent) as above:
-        handle = _opened(path.name, _FILE, above)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file", path.name)
-            content = file.read(limit_bytes + 1)
+    with opened(path) as handle, os.fdopen(handle, "rb", closefd=False) as file:
+        content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {limit_bytes} bytes", path.name)
     return content
 
 
-def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file in one step; after a crash there is the old one or the new one.
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a regular file for reading; close it afterwards. Raises ``OSError`` for anything else there."""
+    with directory(path.parent) as above:
+        handle = _opened(path.name, _FILE, above)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path.name)
+        yield handle
+    finally:
+        os.close(handle)
 
-    The new file belongs to the owner of its directory. Raises ``OSError``, for a link on the way too.
+
+@contextmanager
+def written(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Write a file as large as it may be; it has its name when all of it is on the disk, else it is gone.
+
+    One that was there is replaced. Raises ``OSError``, for a link on the way too.
     """
     with directory(path.parent) as above:
-        fresh = f".{path.name}.{uuid.uuid4().hex[:8]}.new"
+        fresh = f".{path.name[:200]}.{uuid.uuid4().hex[:8]}.new"
         handle = os.open(fresh, _NEW, mode, dir_fd=above)
         try:
             with os.fdopen(handle, "wb") as file:
                 owner = os.fstat(above)
                 os.fchown(handle, owner.st_uid, owner.st_gid)
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(handle)
             os.rename(fresh, path.name, src_dir_fd=above, dst_dir_fd=above)
@@ -85,6 +96,15 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
                 os.unlink(fresh, dir_fd=above)
             raise
         os.fsync(above)
+
+
+def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file in one step; after a crash there is the old one or the new one.
+
+    The new file belongs to the owner of its directory. Raises ``OSError``, for a link on the way too.
+    """
+    with written(path, mode=mode) as file:
+        file.write(content)
 
 
 def own(path: Path, uid: int, gid: int, mode: int = 0o700) -> None:

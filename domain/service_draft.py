@@ -7,7 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from domain.questions import Pad, Question, wrong
 from domain.recognition import Sighting, needs_of
-from domain.stack import Kind, SecretRef
+from domain.secret_ref import SecretRef
+from domain.stack import Kind
 
 PRIORITIES: Mapping[Kind, str] = {
     Kind.POSTGRES: "critical",

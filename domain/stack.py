@@ -10,6 +10,9 @@ from domain.backup_policy import BackupPolicy
 from domain.durations import Duration
 from domain.fact import INVISIBLE, Fact, Line
 from domain.gates import Approver, GatePolicy
+from domain.offsite import OffsitePolicy
+from domain.paths import host_path, path_under
+from domain.secret_ref import SecretRef
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
@@ -28,6 +31,11 @@ SecretRef = Annotated[
     str,
     StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
 ]
+def _fit_shelf(text: str) -> str:
+    try:
+        return host_path(text, "the shelf") if text.startswith("/") else str(path_under("", text))
+    except Refused as refused:
+        raise ValueError(refused.what) from None
 
 
 class Kind(StrEnum):
@@ -124,6 +132,8 @@ class Stack(Fact):
     services: dict[Name, Service]
     scenarios: dict[Name, Objective] = Field(default_factory=dict)
     backup: BackupPolicy = BackupPolicy()
+    offsite: OffsitePolicy | None = None
+    """The second place of the backups; ``None`` keeps them on this host alone."""
     checks: tuple[Check, ...] = ()
     gates: dict[Name, GatePolicy] = Field(default_factory=dict)
     journey: UserJourney = UserJourney()

@@ -11,6 +11,7 @@ from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
 from starter import clear, decide, init, keys, look, protect, recover, reopen, schedules
+from starter import backup_keys, decide, init, keys, look, offsite, protect, recover
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(recover.app, name="recover")
 app.add_typer(protect.app, name="backup")
+app.add_typer(offsite.app, name="offsite")
+keys.app.add_typer(backup_keys.app, name="backup")
 app.add_typer(keys.app, name="keys")
 app.add_typer(schedules.app, name="schedules")
 for command in (
@@ -84,6 +87,7 @@ def _run() -> int:
     as_json = "--json" in sys.argv
     words = [word for word in sys.argv[1:3] if not word.startswith("-")]
     name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"], ["schedules"]) else 1])
+    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"], ["offsite"]) else 1])
     try:
         status = app(standalone_mode=False)
     except DrError as error:

@@ -18,6 +18,11 @@ from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
 from activities.open_runs import OpenRuns
+from activities.offsite import OffsiteCopies
+from activities.offsite_fetch import OffsiteFetching
+from activities.offsite_list import OffsiteListing
+from activities.offsite_ready import OffsiteReadiness
+from activities.offsite_side import FarSide
 from activities.people import People
 from activities.postgres.assess import Diagnosis
 from activities.postgres.backup import Backups
@@ -51,11 +56,13 @@ from activities.shelf import Shelf
 from activities.tokens import Tokens
 from activities.traffic import Traffic
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
+from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, Dump, Protect
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
+from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
@@ -76,6 +83,9 @@ WORKFLOWS: list[type] = [
     Discard,
     Retention,
     Scheduled,
+    OffsiteCopy,
+    ListOffsite,
+    FetchOffsite,
 ]
 
 _DOCKER_SECONDS = 120
@@ -136,7 +146,7 @@ class Hands:
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
-        return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others()]
+        return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others(), *self._offsite()]
 
     def _lookers(self) -> list[Hand]:
         engine, state, stacks = self._engine, self._settings.state, StackFiles(self._settings)
@@ -220,4 +230,15 @@ class Hands:
             ledger.ensure_markers_resumed,
             ledger.ensure_recovery_flagged,
             ledger.ensure_recovery_cleared,
+        ]
+
+    def _offsite(self) -> list[Hand]:
+        side = FarSide(self._secrets, self._settings.state, s3_client)
+        ready = OffsiteReadiness(side, self._tokens)
+        return [
+            ready.observe_offsite_reach,
+            ready.ensure_offsite_ready,
+            OffsiteCopies(side, self._tokens).ensure_copied_offsite,
+            OffsiteListing(side).observe_offsite,
+            OffsiteFetching(side, self._tokens).ensure_fetched,
         ]

@@ -8,10 +8,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.containers import Containers
     from activities.host import Host
     from activities.inventory import Inventories
+    from activities.offsite_ready import OffsiteReadiness
     from activities.postgres.listing import Listing
     from activities.postgres.receiver import Protection
     from domain.backups import ShelfOrder
     from domain.inventory import Inventory, InventoryOrder
+    from domain.offsite_copies import OffsiteOrder
     from domain.order import Facts, StackOrder, TargetOrder, Value
     from domain.recovery import Judged, Proof
     from workflows.backup import BackupRequest, load
@@ -64,6 +66,7 @@ class Doctor:
         proofs += await self._services(facts)
         proofs += await self._protection(facts)
         proofs += await self._host(facts)
+        proofs += await self._offsite(facts)
         return _judge(proofs)
 
     async def _questions(self, request: BackupRequest) -> list[Proof]:
@@ -107,6 +110,16 @@ class Doctor:
             return list((await errand("Look at the host", Host.observe_host, order)).proofs)
         except ActivityError as error:
             return [Proof(name="host", passed=False, evidence=Trouble.of(error).sentence)]
+
+    async def _offsite(self, facts: Facts) -> list[Proof]:
+        if facts.stack.offsite is None:
+            return []
+        try:
+            order = OffsiteOrder(target=facts.target, policy=facts.stack.offsite)
+            reach = await errand("Look at the far store", OffsiteReadiness.observe_offsite_reach, order)
+            return list(reach.proofs)
+        except ActivityError as error:
+            return [Proof(name="off-site store", passed=False, evidence=Trouble.of(error).sentence)]
 
 
 def _judge(proofs: list[Proof]) -> Judged:

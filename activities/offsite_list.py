@@ -1,0 +1,164 @@
+"""What the far side holds of a stack, as its listing and the manifests there say."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import ValidationError
+from temporalio import activity
+
+from activities.bucket import Bucket
+from activities.offsite_side import FarSide
+from activities.pulse import beat
+from activities.sealing import FindKey, opened_chunks
+from domain.backups import PassedOver, spoken_bytes
+from domain.errors import BackupUnusable, DrError
+from domain.offsite_copies import (
+    SEALED,
+    WAL,
+    FarEntry,
+    FarManifest,
+    OffsiteList,
+    OffsiteOrder,
+    context_of,
+    entry_root,
+    manifest_key,
+    place_of,
+)
+from domain.wal import is_segment
+
+_MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
+_STRANGERS_NAMED = 50
+_BEAT_EVERY = 10_000
+
+
+class OffsiteListing:
+    """Lists the far side; changes nothing."""
+
+    def __init__(self, side: FarSide) -> None:
+        """Reach the bucket through ``side``."""
+        self._side = side
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def observe_offsite(self, order: OffsiteOrder) -> OffsiteList:
+        """Return the far catalogue, newest first; of each kind the newest is compared with its manifest."""
+        bucket, root = self._side.bucket(order), order.policy.root(order.target.stack)
+        found = _Found(root)
+        for number, far in enumerate(bucket.listed(root)):
+            found.note(far.key, far.bytes, far.modified)
+            if number % _BEAT_EVERY == 0:
+                beat(f"off-site listing: {number} objects")
+        entries = sorted(found.entries(), key=lambda one: (one.id, one.store), reverse=True)
+        looked: set[tuple[str, str]] = set()
+        for place, entry in enumerate(entries):
+            if entry.finished and (entry.store, entry.kind) not in looked:
+                looked.add((entry.store, entry.kind))
+                entries[place] = self._checked(order, bucket, entry, found.sizes(entry))
+        whole = sum(entry.finished for entry in entries)
+        segments, segment_bytes, newest = found.wal
+        return OffsiteList(
+            sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
+            f" {segments} WAL segments of {spoken_bytes(segment_bytes)}",
+            entries=tuple(entries),
+            segments=segments,
+            segment_bytes=segment_bytes,
+            newest_segment=newest,
+            strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
+        )
+
+    def _checked(
+        self, order: OffsiteOrder, bucket: Bucket, entry: FarEntry, sizes: dict[str, int]
+    ) -> FarEntry:
+        try:
+            manifest = read_manifest(order, bucket, self._side.keys.find, entry)
+        except DrError:
+            return entry.model_copy(update={"checked": False})
+        same = all(sizes.get(file.key) == file.far_bytes for file in manifest.files)
+        return entry.model_copy(update={"checked": same, "key_id": manifest.key_id})
+
+
+class _Found:
+    """Sorts the objects of a listing as they come."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._objects: dict[tuple[str, str, str], dict[str, int]] = {}
+        self._finished: dict[tuple[str, str, str], datetime | None] = {}
+        self.strangers: list[PassedOver] = []
+        self.wal = (0, 0, "")
+
+    def note(self, key: str, size: int, modified: datetime | None) -> None:
+        place = place_of(key, self._root)
+        if place is None:
+            if len(self.strangers) < _STRANGERS_NAMED:
+                self.strangers.append(PassedOver(id=key, reason="no copy of ours has such a name"))
+            return
+        store, kind, entry_id, rest = place
+        if kind == WAL:
+            self._note_segment(rest.removesuffix(SEALED), size)
+            return
+        self._objects.setdefault((store, kind, entry_id), {})[key] = size
+        if rest in {f"manifest{SEALED}", "manifest.json"}:
+            self._finished[store, kind, entry_id] = modified
+
+    def _note_segment(self, name: str, size: int) -> None:
+        if is_segment(name):
+            count, total, newest = self.wal
+            self.wal = (count + 1, total + size, max(newest, name))
+
+    def entries(self) -> Iterable[FarEntry]:
+        for place, objects in self._objects.items():
+            store, kind, entry_id = place
+            yield FarEntry(
+                id=entry_id,
+                store=store,
+                kind=kind,
+                bytes=sum(objects.values()),
+                objects=len(objects),
+                finished=place in self._finished,
+                copied_at=self._finished.get(place),
+            )
+
+    def sizes(self, entry: FarEntry) -> dict[str, int]:
+        return self._objects[entry.store, entry.kind, entry.id]
+
+
+def read_manifest(order: OffsiteOrder, bucket: Bucket, find: FindKey, entry: FarEntry) -> FarManifest:
+    """Return what a copy consists of.
+
+    Raises ``BackupUnusable`` (``offsite-manifest``) for one that is of another entry or leads elsewhere,
+    ``seal-broken``, and ``Refused`` (``not-sealed``, ``backup-key-missing``) as the policy asks for it.
+    """
+    stack, sealed = order.target.stack, order.policy.encrypt
+    prefix = entry_root(order.policy.root(stack), entry.store, entry.kind, entry.id)
+    key = manifest_key(prefix, sealed=sealed)
+    blocks: Iterable[bytes] = bucket.get(key)
+    if sealed:
+        blocks = opened_chunks(blocks, find, context_of(stack, entry.store, entry.kind, entry.id))
+    try:
+        manifest = FarManifest.model_validate_json(_held(blocks, key))
+    except (ValidationError, ValueError):
+        raise _unusable(key, "it cannot be read") from None
+    if (manifest.stack, manifest.store, manifest.kind, manifest.id) != (
+        stack,
+        entry.store,
+        entry.kind,
+        entry.id,
+    ):
+        raise _unusable(key, f"it is that of {manifest.store} {manifest.id}")
+    problem = manifest.limitation()
+    if problem or not all(file.key.startswith(prefix) for file in manifest.files):
+        raise _unusable(key, problem or "it names objects of something else")
+    return manifest
+
+
+def _held(blocks: Iterable[bytes], key: str) -> bytes:
+    held = bytearray()
+    for block in blocks:
+        held += block
+        if len(held) > _MANIFEST_LIMIT_BYTES:
+            raise _unusable(key, "it has no end")
+    return bytes(held)
+
+
+def _unusable(key: str, what: str) -> BackupUnusable:
+    return BackupUnusable(f"the manifest of a far copy: {what}", where=key, code="offsite-manifest")

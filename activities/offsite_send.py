@@ -1,0 +1,141 @@
+"""Sends one object so that it may be cut off at any byte: the next attempt goes on where this one was."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from activities.bucket import Bucket, Head, Part, Require
+from activities.sealing import Readable, Told
+from domain.errors import BackupUnusable, Unavailable, VerificationFailed
+from domain.offsite import OffsitePolicy
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What lies on the far side, proven by its checksum there or by reading it back."""
+
+    bytes: int
+    sha256: str
+    fresh: bool
+    read_back: bool
+
+
+@dataclass(frozen=True)
+class _Expected:
+    size: int
+    sha256: bytes
+    parts: tuple[bytes, ...]
+
+    def agrees_with(self, checksum: str) -> bool:
+        """Tell whether the far side's checksum is ours, as it spells it for one piece or for parts."""
+        composite = base64.b64encode(hashlib.sha256(b"".join(self.parts)).digest()).decode()
+        whole = base64.b64encode(self.sha256).decode()
+        return checksum in {whole, composite, f"{composite}-{len(self.parts)}"}
+
+
+class Sender:
+    """Sends to one bucket. What is sent must be the same each time it is read."""
+
+    def __init__(self, bucket: Bucket, policy: OffsitePolicy, told: Told) -> None:
+        """``told`` hears of every byte that is on the far side."""
+        self._bucket = bucket
+        self._policy = policy
+        self._told = told
+        self.stopped = threading.Event()
+        """Set, it ends every transfer before its next part."""
+
+    def ensure_there(self, key: str, source: Readable, metadata: Mapping[str, str], require: Require) -> Sent:
+        """Bring an object to the far side unless it is there, and prove that it is the same.
+
+        Raises ``VerificationFailed`` (``offsite-differs``) when something else lies under its name: that is
+        never replaced.
+        """
+        part_bytes = self._policy.part_bytes(source.size)
+        expected = self._digests(source, part_bytes)
+        head = self._bucket.head(key)
+        fresh = head is None
+        if head is None:
+            if len(expected.parts) == 1:
+                self._bucket.put(key, source.read(0, source.size), metadata, require)
+                self._told(source.size)
+            else:
+                self._in_parts(key, source, expected, metadata, require)
+            head = self._bucket.head(key)
+        else:
+            self._told(source.size)
+        if head is None:
+            raise Unavailable("it was stored and is not there", where=key, code="offsite-unavailable")
+        read_back = self._prove(key, head, expected)
+        return Sent(source.size, expected.sha256.hex(), fresh, read_back)
+
+    def _digests(self, source: Readable, part_bytes: int) -> _Expected:
+        whole, parts = hashlib.sha256(), []
+        for offset in range(0, max(1, source.size), part_bytes):
+            self._go_on()
+            body = source.read(offset, part_bytes)
+            whole.update(body)
+            parts.append(hashlib.sha256(body).digest())
+        return _Expected(source.size, whole.digest(), tuple(parts))
+
+    def _in_parts(
+        self,
+        key: str,
+        source: Readable,
+        expected: _Expected,
+        metadata: Mapping[str, str],
+        require: Require,
+    ) -> None:
+        part_bytes = self._policy.part_bytes(source.size)
+        upload = self._bucket.begun(key) or self._bucket.begin(key, metadata)
+        there = self._bucket.parts(key, upload)
+        parts = []
+        for number, digest in enumerate(expected.parts, 1):
+            self._go_on()
+            offset = (number - 1) * part_bytes
+            body = source.read(offset, part_bytes)
+            if hashlib.sha256(body).digest() != digest:
+                raise BackupUnusable("a file changed while it was read", where=key, code="file-changed")
+            part = _arrived(there.get(number), body)
+            parts.append(part or self._bucket.put_part(key, upload, number, body, offset, require))
+            self._told(len(body))
+        self._bucket.complete(key, upload, parts)
+
+    def _prove(self, key: str, head: Head, expected: _Expected) -> bool:
+        """Compare what is there with what should be; return whether it had to be read back for that."""
+        if head.bytes != expected.size:
+            raise _differs(key, f"{head.bytes} bytes instead of {expected.size}")
+        if expected.agrees_with(head.checksum):
+            return False
+        digest = hashlib.sha256()
+        for block in self._bucket.get(key):
+            self._go_on()
+            digest.update(block)
+        if digest.digest() != expected.sha256:
+            raise _differs(key, "as many bytes, but others")
+        return True
+
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise Unavailable("another transfer beside it failed", code="offsite-stopped")
+
+
+def _arrived(found: Part | None, body: bytes) -> Part | None:
+    """Return a part of an earlier attempt when it holds exactly these bytes."""
+    if found is None or found.bytes != len(body):
+        return None
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    if found.checksum != checksum and (found.checksum or found.etag.strip('"') != md5):
+        return None
+    return Part(found.number, found.bytes, found.etag, checksum)
+
+
+def _differs(key: str, how: str) -> VerificationFailed:
+    return VerificationFailed(
+        f"the far side holds something else under this name: {how}",
+        where=key,
+        hint="it was left as it is: find out who wrote it, move it away, and copy again",
+        code="offsite-differs",
+    )

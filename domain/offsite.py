@@ -1,0 +1,176 @@
+"""Where backups go that must outlive this site, as ``offsite:`` of ``stack.yaml`` states it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ByteSize, Field, StringConstraints, model_validator
+
+from domain.durations import Duration
+from domain.fact import Fact
+from domain.secret_ref import SecretRef
+
+RULE_ID = "dr-offsite"
+SHORTEST_LIFE = timedelta(days=365)
+"""No copy expires earlier, whoever asks for it."""
+_MEBI = 1024 * 1024
+_LEAST_PART = 5 * _MEBI
+_LARGEST_PART = 512 * _MEBI
+MOST_PARTS = 10_000
+"""What S3 takes of one object."""
+_LEAST_BEFORE_ARCHIVE = timedelta(days=30)
+_LEAST_BEFORE_ABORT = timedelta(days=7)
+
+Endpoint = Annotated[
+    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?$", max_length=300)
+]
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Prefix = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_=-]*(/[A-Za-z0-9][A-Za-z0-9_=-]*)*)?$", max_length=200
+    ),
+]
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]+$", max_length=100)]
+KmsKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:/_-]*$", max_length=500)]
+
+
+class Lifecycle(Fact):
+    """What the far store itself does with copies as they grow old."""
+
+    glacier_after: Duration | None = timedelta(days=90)
+    """``null`` leaves them where they are."""
+    archive_class: Literal["GLACIER", "GLACIER_IR", "DEEP_ARCHIVE"] = "GLACIER"
+    expire_after: Duration = SHORTEST_LIFE
+    abort_incomplete_after: Duration = timedelta(days=7)
+
+    @model_validator(mode="after")
+    def _prove_long_enough(self) -> Self:
+        for name in ("glacier_after", "expire_after", "abort_incomplete_after"):
+            length: timedelta | None = getattr(self, name)
+            if length is not None and length % timedelta(days=1):
+                raise ValueError(f"{name}: the store counts whole days")
+        if self.expire_after < SHORTEST_LIFE:
+            raise ValueError(f"expire_after: copies are kept for {SHORTEST_LIFE.days} days at least")
+        if self.abort_incomplete_after < _LEAST_BEFORE_ABORT:
+            raise ValueError(
+                f"abort_incomplete_after: a broken upload is resumed within {_LEAST_BEFORE_ABORT.days} days"
+            )
+        if self.glacier_after is not None and not (
+            _LEAST_BEFORE_ARCHIVE <= self.glacier_after < self.expire_after
+        ):
+            raise ValueError(
+                f"glacier_after: from {_LEAST_BEFORE_ARCHIVE.days} days on, and before copies expire"
+            )
+        return self
+
+
+class ObjectLock(Fact):
+    """For how long nobody may remove or replace a copy; ``compliance`` binds the account's owner too."""
+
+    mode: Literal["governance", "compliance"] = "governance"
+    days: Annotated[int, Field(ge=1, le=36_500)]
+
+
+class OffsitePolicy(Fact):
+    """An S3 store somewhere else, and how backups are kept there."""
+
+    endpoint: Endpoint | None = None
+    """``None`` is AWS itself."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
+    bucket: BucketName
+    prefix: Prefix = ""
+    access_key: SecretRef
+    secret_key: SecretRef
+    session_token: SecretRef | None = None
+    storage_class: Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] = (
+        "STANDARD_IA"
+    )
+    sse: Literal["none", "aes256", "aws:kms"] = "aws:kms"
+    """What the far store does on its disks, besides ``encrypt``."""
+    kms_key: KmsKey = ""
+    """Empty is the account's own key."""
+    encrypt: bool = True
+    """Sealed here, with a key of ours, before it leaves."""
+    exclude: tuple[Pattern, ...] = ("*.tmp",)
+    """Names of files that stay here, unless the entry lists them as its own."""
+    part_size: ByteSize = ByteSize(16 * _MEBI)
+    """Larger files go in parts of this size; an upload that was cut off goes on at the first part missing."""
+    parallel: Annotated[int, Field(ge=1, le=16)] = 4
+    object_lock: ObjectLock | None = None
+    """Given, it is demanded: a bucket without it is refused."""
+    lifecycle: Lifecycle = Lifecycle()
+    demand: tuple[Literal["versioning", "lifecycle"], ...] = ("versioning",)
+    """What the bucket must have; the rest is asked for, and said when the store does not offer it."""
+
+    @model_validator(mode="after")
+    def _prove_possible(self) -> Self:
+        if not _LEAST_PART <= self.part_size <= _LARGEST_PART:
+            raise ValueError("part_size: from 5MiB to 512MiB")
+        if self.kms_key and self.sse != "aws:kms":
+            raise ValueError("kms_key: it is used by sse: aws:kms alone")
+        if not self.encrypt and not self._confidential():
+            raise ValueError("encrypt: false needs an https endpoint; else backups would travel in clear")
+        return self
+
+    def _confidential(self) -> bool:
+        near = ("http://127.0.0.1", "http://localhost")
+        return self.endpoint is None or self.endpoint.startswith(("https://", *near))
+
+    def root(self, stack: str) -> str:
+        """Return the prefix of everything that belongs to a stack, with its slash at the end."""
+        return f"{self.prefix}/{stack}/" if self.prefix else f"{stack}/"
+
+    def keeps_here(self, name: str) -> bool:
+        """Tell whether a file of this name stays on this host."""
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+    def part_bytes(self, size: int) -> int:
+        """Return the size of the parts of an object: as wanted, or larger where S3 takes no more of them."""
+        least = -(-size // MOST_PARTS)
+        return max(int(self.part_size), -(-least // _MEBI) * _MEBI)
+
+
+def wanted_rule(policy: OffsitePolicy, root: str, *, archive: bool = True) -> dict[str, Any]:
+    """Return the lifecycle rule of a stack's copies as S3 spells it; without ``archive`` they never move."""
+    life = policy.lifecycle
+    rule: dict[str, Any] = {
+        "ID": f"{RULE_ID}-{root.strip('/').replace('/', '-')}"[:255],
+        "Status": "Enabled",
+        "Filter": {"Prefix": root},
+        "Expiration": {"Days": life.expire_after.days},
+        # A copy that somebody replaced is the older version: it stays as long as one that nobody touched.
+        "NoncurrentVersionExpiration": {"NoncurrentDays": life.expire_after.days},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": life.abort_incomplete_after.days},
+    }
+    if archive and life.glacier_after is not None:
+        rule["Transitions"] = [{"Days": life.glacier_after.days, "StorageClass": life.archive_class}]
+    return rule
+
+
+def merged(found: Iterable[Mapping[str, Any]], rule: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a bucket's rules with ours in place: the store takes all of them or none."""
+    return [dict(one) for one in found if one.get("ID") != rule["ID"]] + [dict(rule)]
+
+
+def early_expiry(rules: Iterable[Mapping[str, Any]], root: str) -> str | None:
+    """Return which rule of somebody else would remove copies before their time, or ``None``."""
+    for rule in rules:
+        if rule.get("Status") != "Enabled" or not _reaches(rule, root):
+            continue
+        expiration = rule.get("Expiration") or {}
+        days = expiration.get("Days")
+        if "Date" in expiration or (days is not None and int(days) < SHORTEST_LIFE.days):
+            when = f"after {days} days" if days is not None else f"on {expiration['Date']}"
+            return f"the bucket's rule {rule.get('ID', 'without a name')!r} removes copies {when}"
+    return None
+
+
+def _reaches(rule: Mapping[str, Any], root: str) -> bool:
+    chosen = rule.get("Filter") or {}
+    both = chosen.get("And") or {}
+    if "Tag" in chosen or both.get("Tags"):
+        return False  # copies carry no tags
+    prefix = str(rule.get("Prefix") or chosen.get("Prefix") or both.get("Prefix") or "")
+    return root.startswith(prefix) or prefix.startswith(root)
