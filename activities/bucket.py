@@ -98,7 +98,7 @@ class Bucket:
         """Store an object in one request; false when there is one of this name already."""
         self._let_go(body, 0, require)
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        given = {"Body": body, "ChecksumSHA256": digest, "Metadata": dict(metadata), **self._kept_as()}
+        given = {"Body": body, "Metadata": dict(metadata), **_stating(digest), **self._kept_as()}
         return self._unless_there(self._client.put_object, Key=key, **given)
 
     def begin(self, key: str, metadata: Mapping[str, str]) -> str:
@@ -140,7 +140,7 @@ class Bucket:
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         with speaking(f"{key}, part {number}"):
             sent = self._client.upload_part(
-                **self._name, Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumSHA256=digest
+                **self._name, Key=key, UploadId=upload, PartNumber=number, Body=body, **_stating(digest)
             )
         return Part(number, len(body), str(sent["ETag"]), digest)
 
@@ -279,3 +279,8 @@ class Bucket:
             hint="run the same again later; what came already is kept",
             code="offsite-archived",
         )
+
+
+def _stating(digest: str) -> dict[str, str]:
+    """Return the checksum as stores want it: some take it only with the name of its algorithm."""
+    return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": digest}

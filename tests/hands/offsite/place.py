@@ -5,6 +5,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,8 +97,7 @@ class Place:
     @property
     def client(self) -> Any:
         """Return a client of the store for the test itself."""
-        address = FarAddress(self.endpoint, "us-east-1", KEYS["FAR_ACCESS"], KEYS["FAR_SECRET"])
-        return s3_client(address)
+        return _client(self.endpoint)
 
     def side(self) -> FarSide:
         """Return the way to the store."""
@@ -143,6 +143,11 @@ class Place:
         """Return the name of the object of one file."""
         (found,) = (key for key in self.far() if f"/{entry_id}/files/{path}" in key)
         return found
+
+
+@cache
+def _client(endpoint: str) -> Any:
+    return s3_client(FarAddress(endpoint, "us-east-1", KEYS["FAR_ACCESS"], KEYS["FAR_SECRET"]))
 
 
 def fill(place: Place) -> None:
