@@ -28,6 +28,7 @@ from domain.wal import is_segment
 
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
 _STRANGERS_NAMED = 50
+_ENTRIES_NAMED = 2000
 _BEAT_EVERY = 10_000
 
 
@@ -57,8 +58,10 @@ class OffsiteListing:
         segments, segment_bytes, newest = found.wal
         return OffsiteList(
             sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
-            f" {segments} WAL segments of {spoken_bytes(segment_bytes)}",
-            entries=tuple(entries),
+            f" {segments} WAL segments of {spoken_bytes(segment_bytes)}"
+            + (f"; the newest {_ENTRIES_NAMED} are named" if len(entries) > _ENTRIES_NAMED else ""),
+            # A year of hourly copies is more than a history takes.
+            entries=tuple(entries[:_ENTRIES_NAMED]),
             segments=segments,
             segment_bytes=segment_bytes,
             newest_segment=newest,

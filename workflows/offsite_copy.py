@@ -84,7 +84,7 @@ def _policy(facts: Facts) -> OffsitePolicy:
     if facts.stack.offsite is None:
         raise ApplicationError(
             f"the stack file of {facts.stack.stack} names no off-site store (docs/offsite.md)",
-            "offsite-missing-policy",
+            "offsite-not-configured",
             type="Refused",
             non_retryable=True,
         )

@@ -241,8 +241,8 @@ def entry(
         {"path": path, "bytes": len(files[path]), "sha256": hashlib.sha256(files[path]).hexdigest()}
         for path in listed or files
     ]
-    content = {"id": entry_id, "store": store, "kind": kind, "files": recorded, "ended_at": NOW.isoformat()}
-    (root / "dr.json").write_text(json.dumps(content))
+    said = {"id": entry_id, "store": store, "kind": kind, "files": recorded, "ended_at": NOW.isoformat()}
+    (root / "dr.json").write_text(json.dumps(said))
     return root
 
 

@@ -282,7 +282,9 @@ def test_an_entry_without_files_is_no_backup(place: Place) -> None:
         place.copy()
 
 
-def test_a_changed_file_is_noticed_while_it_is_sent(make: Make, weather: tuple[str, Weather]) -> None:
+def test_a_changed_file_is_noticed_while_it_is_sent(
+    make: Make, weather: tuple[str, Weather], monkeypatch: pytest.MonkeyPatch
+) -> None:
     endpoint, seen = weather
     place = make(endpoint, parallel=1)
     entry(place, "minio", "copy", "20260301T040000Z-copy", {"big": some_bytes(11 * MEBI, 9)})
@@ -296,7 +298,8 @@ def test_a_changed_file_is_noticed_while_it_is_sent(make: Make, weather: tuple[s
                 file.write(b"changed")
         return once(method, url)
 
-    seen.trouble_for = change  # type: ignore[method-assign]  # the moment between two parts
+    # The moment between two parts.
+    monkeypatch.setattr(seen, "trouble_for", change)
     with pytest.raises((VerificationFailed, BackupUnusable), match="changed"):
         place.copy()
     assert not [key for key in place.far() if "minio" in key and "manifest" in key]
