@@ -3,12 +3,12 @@
 import base64
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from activities.bucket import Bucket, Head, Part, Require
 from activities.sealing import Readable, Told
-from domain.errors import BackupUnusable, Unavailable, VerificationFailed
+from domain.errors import Unavailable, VerificationFailed
 from domain.offsite import OffsitePolicy
 
 
@@ -52,54 +52,50 @@ class Sender:
         Raises ``VerificationFailed`` (``offsite-differs``) when something else lies under its name: that is
         never replaced.
         """
-        part_bytes = self._policy.part_bytes(source.size)
-        expected = self._digests(source, part_bytes)
         head = self._bucket.head(key)
         fresh = head is None
-        if head is None:
-            if len(expected.parts) == 1:
-                self._bucket.put(key, source.read(0, source.size), metadata, require)
-                self._told(source.size)
-            else:
-                self._in_parts(key, source, expected, metadata, require)
+        if fresh:
+            expected = self._sent(key, source, metadata, require)
             head = self._bucket.head(key)
         else:
+            expected = _expected(source.size, self._pieces(source))
             self._told(source.size)
         if head is None:
             raise Unavailable("it was stored and is not there", where=key, code="offsite-unavailable")
         read_back = self._prove(key, head, expected)
         return Sent(source.size, expected.sha256.hex(), fresh, read_back)
 
-    def _digests(self, source: Readable, part_bytes: int) -> _Expected:
-        whole, parts = hashlib.sha256(), []
+    def _pieces(self, source: Readable) -> Iterator[bytes]:
+        """Yield what is sent, cut as it is sent; an empty object is one empty piece."""
+        part_bytes = self._policy.part_bytes(source.size)
         for offset in range(0, max(1, source.size), part_bytes):
-            self._go_on()
-            body = source.read(offset, part_bytes)
-            whole.update(body)
-            parts.append(hashlib.sha256(body).digest())
-        return _Expected(source.size, whole.digest(), tuple(parts))
+            if self.stopped.is_set():
+                raise Unavailable("another transfer beside it failed", code="offsite-stopped")
+            yield source.read(offset, part_bytes)
+
+    def _sent(self, key: str, source: Readable, metadata: Mapping[str, str], require: Require) -> _Expected:
+        """Send an object and return what must be there now: the digests of the very bytes that left."""
+        if source.size <= self._policy.part_bytes(source.size):
+            (body,) = self._pieces(source)
+            self._bucket.put(key, body, metadata, require)
+            self._told(len(body))
+            return _expected(source.size, [body])
+        return _expected(source.size, self._in_parts(key, source, metadata, require))
 
     def _in_parts(
-        self,
-        key: str,
-        source: Readable,
-        expected: _Expected,
-        metadata: Mapping[str, str],
-        require: Require,
-    ) -> None:
+        self, key: str, source: Readable, metadata: Mapping[str, str], require: Require
+    ) -> Iterator[bytes]:
+        """Send the parts that are not there yet, and yield all of them."""
         part_bytes = self._policy.part_bytes(source.size)
         upload = self._bucket.begun(key) or self._bucket.begin(key, metadata)
         there = self._bucket.parts(key, upload)
         parts = []
-        for number, digest in enumerate(expected.parts, 1):
-            self._go_on()
+        for number, body in enumerate(self._pieces(source), 1):
             offset = (number - 1) * part_bytes
-            body = source.read(offset, part_bytes)
-            if hashlib.sha256(body).digest() != digest:
-                raise BackupUnusable("a file changed while it was read", where=key, code="file-changed")
             part = _arrived(there.get(number), body)
             parts.append(part or self._bucket.put_part(key, upload, number, body, offset, require))
             self._told(len(body))
+            yield body
         self._bucket.complete(key, upload, parts)
 
     def _prove(self, key: str, head: Head, expected: _Expected) -> bool:
@@ -110,15 +106,18 @@ class Sender:
             return False
         digest = hashlib.sha256()
         for block in self._bucket.get(key):
-            self._go_on()
             digest.update(block)
         if digest.digest() != expected.sha256:
             raise _differs(key, "as many bytes, but others")
         return True
 
-    def _go_on(self) -> None:
-        if self.stopped.is_set():
-            raise Unavailable("another transfer beside it failed", code="offsite-stopped")
+
+def _expected(size: int, pieces: Iterable[bytes]) -> _Expected:
+    whole, parts = hashlib.sha256(), []
+    for piece in pieces:
+        whole.update(piece)
+        parts.append(hashlib.sha256(piece).digest())
+    return _Expected(size, whole.digest(), tuple(parts))
 
 
 def _arrived(found: Part | None, body: bytes) -> Part | None:

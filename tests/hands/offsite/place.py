@@ -182,9 +182,9 @@ def base(place: Place, entry_id: str = BASE) -> Path:
     root = place.shelf / "postgres" / "base" / entry_id
     files = {
         "PG_VERSION": b"17\n",
-        "base/1/1259": some_bytes(3 * MEBI, 3),
+        "base/1/1259": some_bytes(300_000, 3),
         "base/1/2619": b"",
-        "base/5/16384": some_bytes(6 * MEBI, 4),
+        "base/5/16384": some_bytes(3 * MEBI // 2, 4),
         "global/pg_control": some_bytes(8192, 5),
         "base/5/listed.tmp": CANARY,
     }
@@ -209,7 +209,7 @@ def base(place: Place, entry_id: str = BASE) -> Path:
         path=f"postgres/base/{entry_id}/data",
         started_at=NOW,
         ended_at=NOW,
-        bytes=9 * MEBI,
+        bytes=2 * MEBI,
         system_identifier="7",
         server_version="17.1",
         image_id="sha256:0",

@@ -57,7 +57,7 @@ def test_nothing_leaves_in_clear(make: Make, weather: tuple[str, Weather]) -> No
     assert len(objects) > 15
     assert all(one.startswith(MAGIC) for one in objects)
     sent = b"".join(seen.bodies)
-    assert len(sent) > 20 * MEBI
+    assert len(sent) > 14 * MEBI
     for canary in (CANARY, b"PG_VERSION", b"Checksum-Algorithm", b"no recovery target"):
         assert canary not in sent
         assert not any(canary in one for one in objects)

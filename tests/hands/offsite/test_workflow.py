@@ -20,7 +20,6 @@ from domain import names
 from domain.offsite_copies import CopiedOffsite, Fetched, OffsiteList
 from domain.order import Facts, StackOrder
 from domain.stack import Kind, Service, Stack
-from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
 from tests.hands.offsite.place import BASE, KEYS, Place, tree
 from tests.runbooks.conftest import environment, temporal_program  # noqa: F401 - fixtures
@@ -107,7 +106,7 @@ async def test_without_a_policy_it_is_said_what_is_missing(run: Run) -> None:
 
 
 async def test_passing_trouble_ends_in_a_copy_and_secrets_stay_out_of_the_history(
-    run: Run, make: Make, weather: tuple[str, Weather]
+    run: Run, weather: tuple[str, Weather]
 ) -> None:
     endpoint, between = weather
     run.place.endpoint = endpoint
