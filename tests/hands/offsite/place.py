@@ -52,11 +52,13 @@ class Place:
     endpoint: str
     bucket: str
     changes: dict[str, Any] = field(default_factory=dict)
+    real: Target | None = None
+    """A real server; without one only names matter."""
 
     @property
     def shelf(self) -> Path:
         """Return where backups lie."""
-        return self.directory / "shelf"
+        return Path(self.real.shelf) if self.real else self.directory / "shelf"
 
     @property
     def keys(self) -> BackupKeys:
@@ -80,7 +82,9 @@ class Place:
 
     @property
     def target(self) -> Target:
-        """Return a target of which only shelf, owner and names matter here."""
+        """Return the real target, or one of which only shelf, owner and names matter."""
+        if self.real:
+            return self.real
         server = PostgresTarget(
             service="postgres",
             container_id="c",
