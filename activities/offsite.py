@@ -7,8 +7,6 @@ as it was: nothing is mirrored (F-C13).
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote
@@ -22,9 +20,11 @@ from activities.offsite_progress import Progress
 from activities.offsite_send import Sender, Sent
 from activities.offsite_shelf import Inside, Segment, Shelved, look_inside, segments, shelved
 from activities.offsite_side import FarSide
+from activities.offsite_together import together
 from activities.pulse import beat
 from activities.sealing import Clear, Held, Readable, digest_of, repeatable
 from activities.tokens import Tokens
+from domain import trimming
 from domain.backups import PassedOver, spoken_bytes
 from domain.errors import BackupUnusable, DrError, VerificationFailed
 from domain.offsite_copies import (
@@ -40,10 +40,10 @@ from domain.offsite_copies import (
     manifest_key,
 )
 from domain.sealing import HEADER_BYTES, BackupKey, read_header, sealed_bytes
+from domain.wal import is_segment
 
 T = TypeVar("T")
 R = TypeVar("R")
-_LOOK_SECONDS = 0.5
 _NAMED = 5
 
 
@@ -81,6 +81,8 @@ class _Copying:
         self._progress = Progress("off-site copy", 0)
         self._sender = Sender(bucket, order.policy, self._arrived)
         self._read_back = 0
+        self._there: set[str] = set()
+        """Names that a listing has just shown; others need no look before they are written."""
 
     def everything(self) -> CopiedOffsite:
         """Copy entries, newest first, then the WAL."""
@@ -88,10 +90,7 @@ class _Copying:
         found, strangers = shelved(shelf)
         beat(f"off-site copy: looking at {len(found)} entries")
         due = [one for one in found if self._bucket.head(self._manifest_of(one)) is None]
-        wal = self._missing_segments(segments(shelf))
-        self._progress = Progress(
-            "off-site copy", sum(_size_of(one) for one in due) + sum(s.bytes for s in wal)
-        )
+        self._progress = Progress("off-site copy", sum(_size_of(one) for one in due))
         problems: list[DrError] = []
         copied: list[str] = []
         for one in due:
@@ -101,6 +100,8 @@ class _Copying:
             except (BackupUnusable, VerificationFailed) as error:
                 problems.append(error)
                 self._sender.stopped.clear()
+        wal = self._missing_segments(segments(shelf))
+        self._progress.more(sum(one.bytes for one in wal))
         problems += [error for error in self._each(self._segment, wal) if error is not None]
         if problems:
             said = "; ".join(error.what for error in problems[:_NAMED])
@@ -144,6 +145,7 @@ class _Copying:
             raise BackupUnusable(
                 f"{one.id}: it holds no file", where=str(one.directory), code="backup-damaged"
             )
+        self._there = {far.key for far in self._bucket.listed(self._prefix(one))}
         files = self._each(lambda path: self._file(one, inside, path), chosen)
         manifest = FarManifest(
             stack=self._stack,
@@ -184,7 +186,7 @@ class _Copying:
         """Send one file of the archive; what is wrong with it does not keep the others here."""
         context = context_of(self._stack, "postgres", WAL, one.generation, one.name)
         try:
-            self._plain_file(one.path, self._segment_key(one), context, None)
+            self._plain_file(one.path, self._segment_key(one), context, None, trim=is_segment(one.name))
         except (BackupUnusable, VerificationFailed) as error:
             return error
         return None
@@ -193,7 +195,7 @@ class _Copying:
         return f"{self._root}postgres/{WAL}/{one.generation}/{one.name}{self._suffix}"
 
     def _plain_file(
-        self, path: Path, key: str, context: str, recorded: tuple[int, str] | None
+        self, path: Path, key: str, context: str, recorded: tuple[int, str] | None, *, trim: bool = False
     ) -> tuple[int, str, Sent]:
         """Send a file that is what was written down when it was made, and stays so meanwhile."""
         try:
@@ -201,7 +203,8 @@ class _Copying:
                 before = os.fstat(handle)
                 plain: Readable = Clear(handle)
                 if plain.size <= self._policy.part_size:
-                    plain = Held(plain.read(0, plain.size))
+                    content = plain.read(0, plain.size)
+                    plain = Held(trimming.trimmed(content) if trim and self._key else content)
                 digest = digest_of(plain)
                 if recorded and recorded not in {(plain.size, digest.hex()), (plain.size, "")}:
                     raise _damaged(path, "it is not as its backup recorded it")
@@ -217,20 +220,24 @@ class _Copying:
         if self._key is None:
             # Not every store states a checksum; who fetches it compares with this one as well.
             metadata = {DIGEST: digest.hex()}
-            return self._noted(self._sender.ensure_there(key, plain, metadata, _anything))
+            absent = key not in self._there
+            return self._noted(self._sender.ensure_there(key, plain, metadata, _anything, absent=absent))
         try:
             return self._sealed(key, plain, digest, context, self._key)
         except VerificationFailed:
             older = self._older_key(key)
             if older is None:
                 raise
+            self._there.add(key)
             # An earlier attempt was cut off, and the key was changed since: its bytes are continued.
             return self._sealed(key, plain, digest, context, older)
 
     def _sealed(self, key: str, plain: Readable, digest: bytes, context: str, with_key: BackupKey) -> Sent:
         source = repeatable(plain, digest, with_key, context)
         metadata = {"dr-key-id": with_key.id}
-        return self._noted(self._sender.ensure_there(key, source, metadata, source.require))
+        absent = key not in self._there
+        sent = self._sender.ensure_there(key, source, metadata, source.require, absent=absent)
+        return self._noted(sent)
 
     def _older_key(self, key: str) -> BackupKey | None:
         """Return the key that the object there was sealed with, if it is another one of ours."""
@@ -248,34 +255,30 @@ class _Copying:
         return sent
 
     def _missing_segments(self, found: list[Segment]) -> list[Segment]:
-        """Return what the far archive does not have; a segment of another size there is sent, and refused."""
+        """Return what the far archive does not have; what cannot be ours there is sent, and refused."""
         there: dict[str, int] = {}
         for generation in sorted({one.generation for one in found}):
             oldest = min(one.name for one in found if one.generation == generation)
             prefix = f"{self._root}postgres/{WAL}/{generation}/"
             # A name without its last sign stands before it, and behind everything older.
             there |= {far.key: far.bytes for far in self._bucket.listed(prefix, after=prefix + oldest[:-1])}
-        size = sealed_bytes if self._key else int
-        return [one for one in found if there.get(self._segment_key(one)) != size(one.bytes)]
+        self._there = set(there)
+        return [one for one in found if not self._may_be(one, there.get(self._segment_key(one)))]
+
+    def _may_be(self, one: Segment, size: int | None) -> bool:
+        """Tell whether an object of this size may be a segment: sealed, it is without the zeros behind."""
+        if size is None or self._key is None:
+            return size == one.bytes
+        return HEADER_BYTES < size <= sealed_bytes(one.bytes + trimming.HEADER_BYTES)
 
     def _each(self, act: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Do something for each, several at once, and say how far it is; the first failure ends all of it."""
-        with ThreadPoolExecutor(self._policy.parallel) as pool:
-            # The token of this attempt belongs to its context; without it a late thread would not be stopped.
-            futures = [pool.submit(copy_context().run, act, item) for item in items]
-            waiting = set(futures)
-            try:
-                while waiting:
-                    done, waiting = wait(waiting, _LOOK_SECONDS, FIRST_EXCEPTION)
-                    for one in done:
-                        one.result()
-                    beat(self._progress.sentence())
-            except BaseException:
-                self._sender.stopped.set()
-                for one in waiting:
-                    one.cancel()
-                raise
-        return [one.result() for one in futures]
+        return together(
+            act,
+            items,
+            parallel=self._policy.parallel,
+            progress=self._progress,
+            stopped=self._sender.stopped,
+        )
 
 
 def _anything(_body: bytes, _offset: int) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from temporalio import activity
 
@@ -14,11 +16,11 @@ from activities.offsite_list import read_manifest
 from activities.offsite_progress import Progress
 from activities.offsite_shelf import ENTRY
 from activities.offsite_side import FarSide
-from activities.pulse import beat
+from activities.offsite_together import together
 from activities.sealing import opened_chunks
 from activities.tokens import Tokens
 from domain.backups import Backup, spoken_bytes
-from domain.errors import BackupUnusable, DrError, Refused
+from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.offsite_copies import (
     DIGEST,
     SEALED,
@@ -31,7 +33,11 @@ from domain.offsite_copies import (
     context_of,
     place_of,
 )
+from domain.trimming import untrimmed
 from domain.wal import history_of, is_segment
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _POSTGRES = "postgres"
 _SPARE = 1.05
@@ -68,6 +74,7 @@ class _Fetching:
         self._root = order.policy.root(self._stack)
         self._suffix = SEALED if order.policy.encrypt else ""
         self._progress = Progress("fetching", 0)
+        self._stopped = threading.Event()
 
     def everything(self) -> Fetched:
         """Fetch the entry, then the WAL that it needs."""
@@ -117,8 +124,7 @@ class _Fetching:
         owner = self._owner(manifest)
         try:
             self._prepare(partial, manifest, owner)
-            for file in manifest.files:
-                self._file(manifest, file, partial)
+            self._each(lambda file: self._file(manifest, file, partial), manifest.files)
             plain_files.replace(partial / ENTRY, manifest.entry.encode())
             _require_entry(manifest)
             with plain_files.directory(partial.parent) as above:
@@ -192,24 +198,27 @@ class _Fetching:
 
     def _told(self, count: int) -> None:
         self._progress.add(count)
-        beat(self._progress.sentence())
+        if self._stopped.is_set():
+            raise Unavailable("another transfer beside it failed", code="offsite-stopped")
+
+    def _each(self, act: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        parallel = self._order.policy.parallel
+        return together(act, items, parallel=parallel, progress=self._progress, stopped=self._stopped)
 
     def _wal(self, manifest: FarManifest) -> int:
         """Fetch the segments from the backup's start on, and every history file; return how many came."""
         start = Backup.model_validate_json(manifest.entry).start_segment
         due = [far for far in self._bucket.listed(f"{self._root}{_POSTGRES}/{WAL}/") if _needed(far, start)]
         self._progress = Progress("fetching the WAL", sum(far.bytes for far in due))
-        fetched = 0
-        for far in due:
-            place = place_of(far.key, self._root)
-            name = place[3].removesuffix(self._suffix) if place else ""
-            if place is not None and (is_segment(name) or history_of(name) is not None):
-                fetched += self._segment(far, place[2], name)
-        return fetched
+        return sum(self._each(self._segment, due))
 
-    def _segment(self, far: FarObject, generation: str, name: str) -> bool:
+    def _segment(self, far: FarObject) -> bool:
         """Fetch one file of the archive; tell whether it had to be."""
-        archive = self._shelf / _POSTGRES / WAL
+        place = place_of(far.key, self._root)
+        name = place[3].removesuffix(self._suffix) if place else ""
+        if place is None or not (is_segment(name) or history_of(name) is not None):
+            return False
+        archive, generation = self._shelf / _POSTGRES / WAL, place[2]
         directory = archive / generation
         if (directory / name).is_file():
             self._told(far.bytes)
@@ -230,7 +239,8 @@ class _Fetching:
         context = context_of(self._stack, _POSTGRES, WAL, generation, path.name)
         digest = hashlib.sha256()
         with plain_files.written(path) as target:
-            for piece in self._plain(far.key, context):
+            pieces = self._plain(far.key, context)
+            for piece in untrimmed(pieces) if self._suffix else pieces:
                 digest.update(piece)
                 target.write(piece)
                 self._told(len(piece))

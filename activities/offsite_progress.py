@@ -23,6 +23,10 @@ class Progress:
         with self._lock:
             self._done += count
 
+    def more(self, count: int) -> None:
+        """Add bytes that turned out to be due as well."""
+        self._total += count
+
     @property
     def done(self) -> int:
         """Return how many bytes are behind us."""

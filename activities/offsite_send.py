@@ -46,13 +46,22 @@ class Sender:
         self.stopped = threading.Event()
         """Set, it ends every transfer before its next part."""
 
-    def ensure_there(self, key: str, source: Readable, metadata: Mapping[str, str], require: Require) -> Sent:
+    def ensure_there(
+        self,
+        key: str,
+        source: Readable,
+        metadata: Mapping[str, str],
+        require: Require,
+        *,
+        absent: bool = False,
+    ) -> Sent:
         """Bring an object to the far side unless it is there, and prove that it is the same.
 
+        ``absent`` spares the first look: a listing has just shown that the name is free.
         Raises ``VerificationFailed`` (``offsite-differs``) when something else lies under its name: that is
         never replaced.
         """
-        head = self._bucket.head(key)
+        head = None if absent else self._bucket.head(key)
         fresh = head is None
         if fresh:
             expected = self._sent(key, source, metadata, require)

@@ -81,7 +81,7 @@ def shelved(shelf: Path) -> tuple[list[Shelved], list[PassedOver]]:
     strangers: list[PassedOver] = []
     for store in STORES:
         for kind in _directories(shelf / store):
-            if kind.name == WAL:
+            if kind.name == WAL or not is_part(kind.name):
                 continue
             for path in _directories(kind):
                 reason = _why_not(store, kind.name, path)
@@ -122,7 +122,7 @@ def segments(shelf: Path) -> list[Segment]:
     """Return the closed segments and history files of every receiver generation, oldest first."""
     found = []
     for generation in _directories(shelf / "postgres" / WAL):
-        for path in generation.iterdir():
+        for path in generation.iterdir() if is_part(generation.name) else ():
             if not is_segment(path.name) and history_of(path.name) is None:
                 continue
             if path.is_symlink() or not path.is_file():
@@ -140,11 +140,13 @@ def _directories(path: Path) -> Iterator[Path]:
             f"the shelf cannot be read: {error.strerror}", where=str(path), code="shelf-unusable"
         ) from None
     for one in inside:
-        if is_part(one.name) and not one.name.startswith(".") and one.is_dir() and not one.is_symlink():
+        if not one.name.startswith(".") and one.is_dir() and not one.is_symlink():
             yield one
 
 
 def _why_not(store: str, kind: str, path: Path) -> str:
+    if not is_part(path.name):
+        return "its name is none that an entry has"
     try:
         entry = _Entry.model_validate_json(_text(path / ENTRY, _ENTRY_LIMIT_BYTES))
     except OSError as error:

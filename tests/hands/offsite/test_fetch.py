@@ -12,7 +12,7 @@ from domain.sealing import HEADER_BYTES
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
-from tests.hands.offsite.place import BASE, DUMP, RDB, SEGMENTS, Place, base, tree
+from tests.hands.offsite.place import BASE, DUMP, RDB, SEGMENT_BYTES, SEGMENTS, Place, base, some_bytes, tree
 
 
 def lose(place: Place) -> dict[str, bytes | None]:
@@ -65,7 +65,7 @@ def test_the_newest_base_backup_is_meant_and_any_entry_by_its_id(place: Place) -
 
 def test_a_fetch_that_was_cut_off_goes_on(make: Make, weather: tuple[str, Weather]) -> None:
     endpoint, between = weather
-    place = make(endpoint)
+    place = make(endpoint, parallel=1)
     place.copy()
     before = lose(place)
     between.troubles.append(Trouble("cut", "GET", "files/data/global/pg_control", times=1000))
@@ -159,6 +159,18 @@ def test_an_object_under_another_name_does_not_open(place: Place) -> None:
     with pytest.raises(BackupUnusable, match="seal-broken"):
         place.fetch()
     assert not (place.shelf / "postgres" / "wal" / "0001" / SEGMENTS[2]).exists()
+
+
+def test_the_zeros_of_a_segment_that_was_switched_early_stay_here(place: Place) -> None:
+    name = "00000001000000000000000A"
+    segment = some_bytes(5000, 1) + bytes(SEGMENT_BYTES - 5000)
+    (place.shelf / "postgres" / "wal" / "0001" / name).write_bytes(segment)
+    place.copy()
+    assert place.far()[f"copies/lab/postgres/wal/0001/{name}.sealed"] < 6000
+    assert place.copy().segments == 0
+    lose(place)
+    place.fetch()
+    assert (place.shelf / "postgres" / "wal" / "0001" / name).read_bytes() == segment
 
 
 def test_a_segment_in_clear_is_compared_with_what_was_noted_when_it_left(make: Make) -> None:
