@@ -11,17 +11,8 @@ from activities.postgres.choose import Choosing
 from domain.backups import BackupOrder, ChooseOrder, VerifyBackupOrder
 from tests.faults.record import Seen
 from tests.hands.offsite.place import NOW, Place
-from tests.hands.postgres.protected import (  # noqa: F401 - fixtures
-    client,
-    engine,
-    image_id,
-    scene,
-    server,
-    sql,
-    state,
-    target,
-    tokens,
-)
+from tests.hands.postgres.conftest import client, engine, image_id, server, sql  # noqa: F401 - fixtures
+from tests.hands.postgres.protected import scene  # noqa: F401 - the fixture
 from tests.hands.postgres.scene import Scene
 
 
