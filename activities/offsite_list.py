@@ -13,6 +13,7 @@ from activities.sealing import FindKey, opened_chunks
 from domain.backups import PassedOver, spoken_bytes
 from domain.errors import BackupUnusable, DrError
 from domain.offsite_copies import (
+    MANIFEST,
     SEALED,
     WAL,
     FarEntry,
@@ -29,6 +30,8 @@ from domain.wal import is_segment
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
 _STRANGERS_NAMED = 50
 _ENTRIES_NAMED = 2000
+_COMPARABLE = 3
+"""Of so many of each kind the single objects are remembered: the newest may be unfinished."""
 _BEAT_EVERY = 10_000
 
 
@@ -53,7 +56,9 @@ class OffsiteListing:
         for place, entry in enumerate(entries):
             if entry.finished and (entry.store, entry.kind) not in looked:
                 looked.add((entry.store, entry.kind))
-                entries[place] = self._checked(order, bucket, entry, found.sizes(entry))
+                sizes = found.sizes(entry)
+                if sizes is not None:
+                    entries[place] = self._checked(order, bucket, entry, sizes)
         whole = sum(entry.finished for entry in entries)
         segments, segment_bytes, newest = found.wal
         return OffsiteList(
@@ -80,12 +85,13 @@ class OffsiteListing:
 
 
 class _Found:
-    """Sorts the objects of a listing as they come."""
+    """Sorts the objects of a listing as they come; a year of copies is a million of them."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._objects: dict[tuple[str, str, str], dict[str, int]] = {}
+        self._totals: dict[tuple[str, str, str], tuple[int, int]] = {}
         self._finished: dict[tuple[str, str, str], datetime | None] = {}
+        self._sizes: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
         self.strangers: list[PassedOver] = []
         self.wal = (0, 0, "")
 
@@ -99,8 +105,13 @@ class _Found:
         if kind == WAL:
             self._note_segment(rest.removesuffix(SEALED), size)
             return
-        self._objects.setdefault((store, kind, entry_id), {})[key] = size
-        if rest in {f"manifest{SEALED}", "manifest.json"}:
+        total, count = self._totals.get((store, kind, entry_id), (0, 0))
+        self._totals[store, kind, entry_id] = (total + size, count + 1)
+        newest = self._sizes.setdefault((store, kind), {})
+        newest.setdefault(entry_id, {})[key] = size
+        if len(newest) > _COMPARABLE:
+            del newest[min(newest)]
+        if rest in {f"{MANIFEST}{SEALED}", f"{MANIFEST}.json"}:
             self._finished[store, kind, entry_id] = modified
 
     def _note_segment(self, name: str, size: int) -> None:
@@ -109,20 +120,21 @@ class _Found:
             self.wal = (count + 1, total + size, max(newest, name))
 
     def entries(self) -> Iterable[FarEntry]:
-        for place, objects in self._objects.items():
+        for place, (total, count) in self._totals.items():
             store, kind, entry_id = place
             yield FarEntry(
                 id=entry_id,
                 store=store,
                 kind=kind,
-                bytes=sum(objects.values()),
-                objects=len(objects),
+                bytes=total,
+                objects=count,
                 finished=place in self._finished,
                 copied_at=self._finished.get(place),
             )
 
-    def sizes(self, entry: FarEntry) -> dict[str, int]:
-        return self._objects[entry.store, entry.kind, entry.id]
+    def sizes(self, entry: FarEntry) -> dict[str, int] | None:
+        """Return the sizes of an entry's objects by their names, of the newest few entries of each kind."""
+        return self._sizes[entry.store, entry.kind].get(entry.id)
 
 
 def read_manifest(order: OffsiteOrder, bucket: Bucket, find: FindKey, entry: FarEntry) -> FarManifest:

@@ -1,4 +1,4 @@
-"""Copies a shelf in a process of its own, so that a test can kill it: ``DIRECTORY ENDPOINT BUCKET``."""
+"""Copies or fetches in a process of its own, which a test kills: ``copy|fetch DIRECTORY ENDPOINT BUCKET``."""
 
 import sys
 from pathlib import Path
@@ -6,4 +6,8 @@ from pathlib import Path
 from tests.hands.offsite.place import Place
 
 if __name__ == "__main__":
-    Place(Path(sys.argv[1]), sys.argv[2], sys.argv[3], {"parallel": 1}).copy()
+    place = Place(Path(sys.argv[2]), sys.argv[3], sys.argv[4], {"parallel": 1})
+    if sys.argv[1] == "copy":
+        place.copy()
+    else:
+        place.fetch()

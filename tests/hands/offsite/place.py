@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -21,10 +23,12 @@ from activities.tokens import Tokens
 from domain.backups import Backup, Level
 from domain.offsite import OffsitePolicy
 from domain.offsite_copies import CopiedOffsite, CopyOrder, Fetched, FetchOrder, OffsiteList, OffsiteOrder
-from domain.order import PostgresTarget, Target
+from domain.order import PostgresTarget, Target, Token
 from domain.recovery import Judged
+from tests.hands.offsite.hostile import Weather, until
 from worker.far_store import s3_client
 
+ROOT = Path(__file__).parents[3]
 MEBI = 1024 * 1024
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 BASE = "20260301T010000Z-base"
@@ -122,9 +126,14 @@ class Place:
         order = OffsiteOrder(target=self.target, policy=self.policy)
         return OffsiteReadiness(self.side(), self.tokens()).observe_offsite_reach(order)
 
-    def copy(self) -> CopiedOffsite:
+    def copy_order(self, attempt: int = 0) -> CopyOrder:
+        """Return the order to copy; a later attempt has a greater number."""
+        token = Token(run_started_ns=1, dispatched_ns=attempt) if attempt else Token()
+        return CopyOrder(target=self.target, policy=self.policy, step_id="copy", token=token)
+
+    def copy(self, attempt: int = 0) -> CopiedOffsite:
         """Copy the shelf."""
-        order = CopyOrder(target=self.target, policy=self.policy)
+        order = self.copy_order(attempt)
         return OffsiteCopies(self.side(), self.tokens()).ensure_copied_offsite(order)
 
     def list(self) -> OffsiteList:
@@ -248,6 +257,22 @@ def entry(
     said = {"id": entry_id, "store": store, "kind": kind, "files": recorded, "ended_at": NOW.isoformat()}
     (root / "dr.json").write_text(json.dumps(said))
     return root
+
+
+def kill_while_held(place: Place, endpoint: str, weather: Weather, what: str) -> None:
+    """Start ``copy`` or ``fetch`` in a process, and kill it when one of its requests is held."""
+    argv = [
+        *(sys.executable, "-m", "tests.hands.offsite.copying"),
+        *(what, str(place.directory), endpoint, place.bucket),
+    ]
+    process = subprocess.Popen(argv, cwd=ROOT)
+    try:
+        until(lambda: weather.holding.is_set() or process.poll() is not None)
+        assert process.poll() is None, "it ended before it was held"
+    finally:
+        process.kill()
+        assert process.wait(30) == -9
+    weather.released.set()
 
 
 def tree(path: Path) -> dict[str, bytes | None]:

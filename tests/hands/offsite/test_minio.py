@@ -1,8 +1,6 @@
 """A real MinIO in the place of the far store: what moto only imitates."""
 
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ from domain.offsite_copies import OffsiteOrder
 from tests.faults.harness.network import FaultyNetwork
 from tests.faults.record import Seen
 from tests.hands.chat_stack import PASSWORD, until
-from tests.hands.offsite import hostile
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather, misbehaving
-from tests.hands.offsite.place import BASE, DUMP, KEYS, NOW, RDB, Place, fill, tree
-from tests.hands.offsite.test_trouble import PART, ROOT, numbers
+from tests.hands.offsite.place import BASE, DUMP, KEYS, NOW, RDB, Place, fill, kill_while_held, tree
+from tests.hands.offsite.test_trouble import PART, numbers
 
 LABEL = "dr.test-offsite"
 
@@ -95,15 +92,7 @@ def test_an_upload_that_is_killed_half_way_goes_on_at_the_first_part_missing(
     endpoint, weather = between
     place = make_far(endpoint)
     weather.troubles.append(Trouble("hold", "PUT", f"{PART}3"))
-    argv = [sys.executable, "-m", "tests.hands.offsite.copying", str(place.directory), endpoint, place.bucket]
-    copying = subprocess.Popen(argv, cwd=ROOT)
-    try:
-        hostile.until(lambda: weather.holding.is_set() or copying.poll() is not None)
-        assert copying.poll() is None, "the copy ended before its third part"
-    finally:
-        copying.kill()
-        assert copying.wait(30) == -9
-    weather.released.set()
+    kill_while_held(place, endpoint, weather, "copy")
     seen(f"killed by signal 9 while it held part 3 of {DUMP}")
     assert numbers(weather) == [1, 2, 3]
     weather.requests.clear()

@@ -1,19 +1,16 @@
 """A far store that is ill, slow or lying, and copies that are killed: what is true afterwards."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
 import pytest
 
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
-from tests.hands.offsite.hostile import Trouble, Weather, misbehaving, until
-from tests.hands.offsite.place import BASE, DUMP, RDB, Place, tree
+from tests.hands.offsite.hostile import Trouble, Weather, misbehaving
+from tests.hands.offsite.place import BASE, DUMP, RDB, Place, kill_while_held, tree
 
-ROOT = Path(__file__).parents[3]
 PART = rf"{DUMP}/files/nchat.dump.*partNumber="
 
 
@@ -33,15 +30,7 @@ def test_an_upload_that_is_killed_half_way_goes_on_at_the_first_part_missing(
     endpoint, between = weather
     place = make(endpoint)
     between.troubles.append(Trouble("hold", "PUT", f"{PART}3"))
-    argv = [sys.executable, "-m", "tests.hands.offsite.copying", str(place.directory), endpoint, place.bucket]
-    copying = subprocess.Popen(argv, cwd=ROOT)
-    try:
-        until(lambda: between.holding.is_set() or copying.poll() is not None)
-        assert copying.poll() is None, "the copy ended before its third part"
-    finally:
-        copying.kill()
-        assert copying.wait(30) == -9
-    between.released.set()
+    kill_while_held(place, endpoint, between, "copy")
     seen(f"killed by signal 9 while it held part 3 of {DUMP}")
     begun = place.client.list_multipart_uploads(Bucket=place.bucket)["Uploads"]
     assert len(begun) == 1
@@ -57,6 +46,51 @@ def test_an_upload_that_is_killed_half_way_goes_on_at_the_first_part_missing(
     (place.shelf / "postgres" / "daily" / DUMP).rename(place.directory / "away")
     place.fetch(DUMP)
     assert tree(place.shelf / "postgres" / "daily" / DUMP) == before
+
+
+@pytest.mark.fault("A3")
+def test_a_fetch_that_is_killed_half_way_leaves_no_half_a_backup(
+    make: Make, weather: tuple[str, Weather], seen: Seen
+) -> None:
+    """F-A3: killed in the middle of a long effect: the fetching process is killed between two files."""
+    endpoint, between = weather
+    place = make(endpoint, parallel=1)
+    place.copy()
+    before = tree(place.shelf)
+    shutil.rmtree(place.shelf)
+    between.troubles.append(Trouble("hold", "GET", f"{BASE}/files/data/base/5/16384"))
+    kill_while_held(place, endpoint, between, "fetch")
+    seen("killed by signal 9 while it held base/5/16384")
+    assert not (place.shelf / "postgres" / "base" / BASE).exists()
+    place.fetch()
+    after = tree(place.shelf)
+    assert after.items() <= before.items()
+    assert f"postgres/base/{BASE}/dr.json" in after
+    assert not [path for path in after if path.endswith((".new", ".partial"))]
+
+
+@pytest.mark.fault("A4")
+def test_a_copy_that_was_overtaken_sends_nothing_more(
+    make: Make, weather: tuple[str, Weather], seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F-A4: a later attempt was let in while this one was at work: its threads write nothing more."""
+    endpoint, between = weather
+    place = make(endpoint, parallel=2)
+    as_it_was = between.trouble_for
+
+    def overtake(method: str, path: str) -> Trouble | None:
+        if method == "PUT" and between.count("PUT", "") == 3:
+            place.tokens().admit(place.copy_order(attempt=2), "lab")
+        return as_it_was(method, path)
+
+    monkeypatch.setattr(between, "trouble_for", overtake)
+    with pytest.raises(Refused, match="overtaken"):
+        place.copy(attempt=1)
+    sent = between.count("PUT", "")
+    seen(f"{sent} requests left before and while the later attempt was let in")
+    assert 3 <= sent <= 4
+    monkeypatch.undo()
+    assert len(place.copy(attempt=2).entries) == 3
 
 
 @pytest.mark.fault("B9")
