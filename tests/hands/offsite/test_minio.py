@@ -29,22 +29,26 @@ def minio_port() -> Iterator[int]:
     found = client.api.images(name="dr-lab/minio")
     if not found:
         pytest.skip("no image dr-lab/minio: build the lab's images first")
-    made = client.containers.run(
+    name = f"drtest-offsite-{secrets.token_hex(4)}"
+    network = client.networks.create(name, labels={LABEL: "1"})
+    made = client.containers.create(
         str(max(found, key=lambda image: image["Created"])["Id"]),
         ["server", "/data"],
-        name=f"drtest-offsite-{secrets.token_hex(4)}",
+        name=name,
         environment={"MINIO_ROOT_USER": KEYS["FAR_ACCESS"], "MINIO_ROOT_PASSWORD": PASSWORD},
+        network=name,
         ports={"9000/tcp": ("127.0.0.1", 0)},
         labels={LABEL: "1"},
-        detach=True,
     )
     try:
+        made.start()
         made.reload()
         port = int(made.attrs["NetworkSettings"]["Ports"]["9000/tcp"][0]["HostPort"])
         until(lambda: httpx.get(f"http://127.0.0.1:{port}/minio/health/live").raise_for_status())
         yield port
     finally:
         made.remove(force=True, v=True)
+        network.remove()
         client.close()
 
 
