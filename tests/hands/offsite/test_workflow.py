@@ -17,14 +17,19 @@ from activities.offsite_fetch import OffsiteFetching
 from activities.offsite_list import OffsiteListing
 from activities.offsite_ready import OffsiteReadiness
 from domain import names
+from domain.errors import Refused
 from domain.offsite_copies import CopiedOffsite, Fetched, OffsiteList
 from domain.order import Facts, StackOrder
+from domain.recovery import Judged
 from domain.stack import Kind, Service, Stack
 from tests.hands.offsite.hostile import Trouble, Weather
 from tests.hands.offsite.place import BASE, KEYS, Place, tree
 from tests.runbooks.conftest import environment, temporal_program  # noqa: F401 - fixtures
 from worker.liveness import Liveness
+from workflows.inspection import Doctor
 from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
+
+OTHERS = ("observe_questions", "observe_health", "observe_receiver", "observe_backups", "observe_host")
 
 
 class Run:
@@ -62,6 +67,8 @@ async def run(environment: WorkflowEnvironment, place: Place) -> AsyncIterator[R
     side, tokens = place.side(), place.tokens()
     hands: list[Any] = [
         observe_stack,
+        *(_absent(name) for name in OTHERS),
+        OffsiteReadiness(side, tokens).observe_offsite_reach,
         OffsiteReadiness(side, tokens).ensure_offsite_ready,
         OffsiteCopies(side, tokens).ensure_copied_offsite,
         OffsiteListing(side).observe_offsite,
@@ -69,12 +76,21 @@ async def run(environment: WorkflowEnvironment, place: Place) -> AsyncIterator[R
     ]
     with ThreadPoolExecutor() as threads:
         common: dict[str, Any] = {"activity_executor": threads, "interceptors": [Liveness(0.5)]}
-        workflows = [OffsiteCopy, ListOffsite, FetchOffsite]
+        workflows = [OffsiteCopy, ListOffsite, FetchOffsite, Doctor]
         async with (
             Worker(made.client, task_queue=names.CONTROL_QUEUE, workflows=workflows, **common),
             Worker(made.client, task_queue=names.host_queue(), activities=hands, **common),
         ):
             yield made
+
+
+def _absent(name: str) -> Any:
+    """Return a hand of the doctor that looks at what is not part of these tests."""
+
+    def look(order: dict[str, Any]) -> None:
+        raise Refused("not part of this test", code="absent")
+
+    return activity.defn(name=name)(look)
 
 
 def refusal(failed: WorkflowFailureError) -> ApplicationError:
@@ -127,3 +143,19 @@ async def test_passing_trouble_ends_in_a_copy_and_secrets_stay_out_of_the_histor
 async def test_a_scheduled_start_may_say_when_it_was_due(run: Run) -> None:
     copied = await run("OffsiteCopy", CopiedOffsite, scheduled_for="2026-03-01T02:00:00Z", reason="daily")
     assert len(copied.entries) == 3
+
+
+async def test_the_doctor_looks_at_the_far_store_of_a_stack_that_has_one(run: Run) -> None:
+    async def proofs() -> dict[str, bool | None]:
+        judged = await run("Doctor", Judged)
+        return {proof.name: proof.passed for proof in judged.proofs}
+
+    found = await proofs()
+    assert (found["off-site store"], found["key for off-site copies"]) == (True, True)
+    for path in run.place.keys.directory.glob("*.key"):
+        path.unlink()
+    run.place.bucket = "never-made"
+    found = await proofs()
+    assert (found["off-site store"], found["key for off-site copies"]) == (False, False)
+    run.configured = False
+    assert "off-site store" not in await proofs()
