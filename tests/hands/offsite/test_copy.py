@@ -265,7 +265,32 @@ def test_an_object_that_somebody_replaced_is_found_and_left_as_it_is(place: Plac
     assert [key for key in place.far() if f"{DUMP}/manifest" in key]
 
 
-def test_an_entry_with_thousands_of_names_keeps_odd_ones(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("PUT", f"redis/rdb/{RDB}/files/dump.rdb"), ("POST", f"postgres/daily/{DUMP}/files/nchat.dump")],
+    ids=["at once", "in parts"],
+)
+def test_what_somebody_writes_at_the_last_moment_is_not_replaced(
+    make: Make, weather: tuple[str, Weather], monkeypatch: pytest.MonkeyPatch, method: str, name: str
+) -> None:
+    endpoint, seen = weather
+    place = make(endpoint, parallel=1)
+    key = f"copies/lab/{name}.sealed"
+    as_it_was = seen.trouble_for
+
+    def write_first(asked: str, url: str) -> Trouble | None:
+        if asked == method and key in url and (method == "PUT" or "uploadId=" in url):
+            monkeypatch.undo()
+            place.client.put_object(Bucket=place.bucket, Key=key, Body=b"of somebody else")
+        return as_it_was(asked, url)
+
+    monkeypatch.setattr(seen, "trouble_for", write_first)
+    with pytest.raises(VerificationFailed, match="something else under this name"):
+        place.copy()
+    assert content(place, key) == b"of somebody else"
+
+
+def test_odd_names_of_files_come_back_as_they_were(place: Place) -> None:
     odd = {"a file with spaces": b"1", "100%": b"2", "ümläut": b"3", "a+b=c&d": b"4", "#hash?": b"5"}
     entry(place, "stack", "configuration", "20260301T040000Z-configuration", odd)
     place.copy()

@@ -185,6 +185,19 @@ def test_a_segment_in_clear_is_compared_with_what_was_noted_when_it_left(make: M
         place.fetch()
 
 
+def test_a_copy_in_clear_that_was_changed_does_not_become_a_backup(make: Make) -> None:
+    place = make(encrypt=False)
+    place.copy()
+    key = place.key_of(RDB, "dump.rdb")
+    size = place.far()[key]
+    (place.shelf / "redis" / "rdb" / RDB).rename(place.directory / "away")
+    for body in (b"x" * size, b"x" * (size - 1), b"x" * (size + 1), b""):
+        place.client.put_object(Bucket=place.bucket, Key=key, Body=body)
+        with pytest.raises(BackupUnusable, match="offsite-damaged"):
+            place.fetch(RDB)
+        assert not (place.shelf / "redis" / "rdb" / RDB).exists()
+
+
 @pytest.mark.fault("K1")
 @pytest.mark.parametrize("path", ["../../../../escaped", "/escaped", "data/../../escaped", "..\\escaped"])
 def test_a_manifest_that_leads_elsewhere_is_refused(make: Make, seen: Seen, path: str) -> None:
