@@ -103,6 +103,7 @@ WORK: Mapping[Job, Work] = {
         kind="copy",
         usual="0 5 * * *",
         says="copy of finished backups to the other site, every day",
+        workflow="OffsiteCopy",
     ),
     Job.VERIFICATION: Work(
         service="all",

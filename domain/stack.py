@@ -11,7 +11,6 @@ from domain.durations import Duration
 from domain.fact import INVISIBLE, Fact, Line
 from domain.gates import Approver, GatePolicy
 from domain.offsite import OffsitePolicy
-from domain.paths import host_path, path_under
 from domain.secret_ref import SecretRef
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -25,17 +24,6 @@ HttpPath = Annotated[str, StringConstraints(pattern=r"^/(?:[^/\\\x00-\x20\x7f][^
 """A path on the entrance of the stack: two slashes or a scheme would be another host."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
-
-
-SecretRef = Annotated[
-    str,
-    StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
-]
-def _fit_shelf(text: str) -> str:
-    try:
-        return host_path(text, "the shelf") if text.startswith("/") else str(path_under("", text))
-    except Refused as refused:
-        raise ValueError(refused.what) from None
 
 
 class Kind(StrEnum):

@@ -10,8 +10,7 @@ from temporalio.service import RPCError
 from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
-from starter import clear, decide, init, keys, look, protect, recover, reopen, schedules
-from starter import backup_keys, decide, init, keys, look, offsite, protect, recover
+from starter import backup_keys, clear, decide, init, keys, look, offsite, protect, recover, reopen, schedules
 from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
 
 app = typer.Typer(
@@ -70,6 +69,10 @@ def down(
     answer("down", stopped, as_json=as_json, human=lambda c: c.print("down"))
 
 
+_GROUPS = {"recover", "backup", "schedules", "offsite"}
+"""Commands that have commands of their own."""
+
+
 def main() -> None:
     """Run ``dr`` and exit with the status that the answer deserves."""
     try:
@@ -86,8 +89,7 @@ def main() -> None:
 def _run() -> int:
     as_json = "--json" in sys.argv
     words = [word for word in sys.argv[1:3] if not word.startswith("-")]
-    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"], ["schedules"]) else 1])
-    name = " ".join(words[: 2 if words[:1] in (["recover"], ["backup"], ["offsite"]) else 1])
+    name = " ".join(words[: 2 if words and words[0] in _GROUPS else 1])
     try:
         status = app(standalone_mode=False)
     except DrError as error:
