@@ -20,6 +20,11 @@ from tests.faults.record import Seen
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
+def interfaces() -> set[str]:
+    """Return the network interfaces of the host, but those that come and go with containers."""
+    return {one.name for one in Path("/sys/class/net").iterdir() if not one.name.startswith(("veth", "br-"))}
+
+
 @pytest.fixture(scope="module")
 def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDockerd]:
     if shutil.which("ip") is None:
@@ -29,9 +34,11 @@ def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDockerd
         images = Images(client, ROOT / ".dr" / "cache", lambda *_: None)
         for name in names:
             images.ensure(name)
+    before = interfaces()
     with PrivateDockerd(tmp_path_factory.mktemp("dockerd")) as private:
         private.load([images.reference(name) for name in names])
         yield private
+    assert before <= interfaces(), "the host's own bridge is as it was"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from typing import Self
 import docker
 
 _PATIENCE_SECONDS = 90.0
-_POOL = "10.213.0.0/16"
 
 
 class PrivateDockerd:
@@ -20,7 +19,7 @@ class PrivateDockerd:
 
     Its networks are bridges of its own, and it leaves the host's packet filter alone: published ports go
     through Docker's userland proxy, on loopback. The host's own daemon lets nothing pass between bridges
-    that it does not know, so one rule lets containers of this daemon speak to one another.
+    that it does not know, so one rule lets pass what stays within one bridge.
     Its containerd is a process beside it, as on a host where each is a service of its own: it outlives a
     kill of the daemon.
     """
@@ -84,7 +83,6 @@ class PrivateDockerd:
             "--ip-forward=false",
             "--ip-masq=false",
             "--userland-proxy=true",
-            f"--default-address-pool=base={_POOL},size=24",
         ]
         self._process = self._begin(words)
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -130,7 +128,9 @@ def _ip(*words: str) -> None:
 
 
 def _among_its_own(how: str) -> None:
-    words = ["iptables", how, "FORWARD", "--source", _POOL, "--destination", _POOL, "--jump", "ACCEPT"]
+    # No address pool of its own says which traffic that is: a daemon that is given one removes the host's
+    # docker0 when it starts again (moby, daemon_unix.go, removeDefaultBridgeInterface).
+    words = ["iptables", how, "FORWARD", "-m", "physdev", "--physdev-is-bridged", "--jump", "ACCEPT"]
     subprocess.run(words, check=True, capture_output=True)
 
 
