@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -75,11 +74,7 @@ def test_a_docker_daemon_killed_in_the_middle_only_makes_the_recovery_longer(
         seen(f"dockerd killed {what}")
         dockerd.start()
 
-    with ThreadPoolExecutor(1) as threads:
-        # Beside the one who approves: some of the steps come after the gate.
-        struck: list[Future[None]] = []
-        ended = stand.disturbed_recovery(pause, meanwhile=lambda: struck.append(threads.submit(strike)))
-        struck[0].result()
+    ended = stand.disturbed_recovery(pause, meanwhile=strike)
     assert_fired(ended)
     assert_undisturbed(stand, ended)
     assert Path(stand.target().shelf).is_dir()

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class FaultStand(Stand):
     ) -> Ended:
         """Damage the database, recover it under these faults, and return what became of it.
 
-        ``meanwhile`` is called once the recovery was started. A Temporal server that is killed stays
+        ``meanwhile`` runs beside it, from its start on. A Temporal server that is killed stays
         away for ``away_seconds``.
         """
         if not self.dirty:
@@ -100,11 +101,12 @@ class FaultStand(Stand):
             self.damage_pages()
         before = self.artefacts()
         self.folder.arm(*plans)
-        with self._temporal_kept_up(away_seconds):
+        with self._temporal_kept_up(away_seconds), ThreadPoolExecutor(1) as threads:
             run_id = self.recover()
-            if meanwhile is not None:
-                meanwhile()
+            beside = threads.submit(meanwhile) if meanwhile is not None else None
             report = self.to_the_end(run_id)
+            if beside is not None:
+                beside.result()
         effects, unfired = self.folder.effects(), self.folder.unfired()
         return Ended(report, before, self.artefacts(), effects, unfired)
 
