@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -219,7 +220,8 @@ class Services:
         called_off = Event()
         pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="services")
         try:
-            futures = [pool.submit(act, name, called_off) for name in names]
+            # In the hand's own context: what was admitted, and whether it still is, belongs to it.
+            futures = [pool.submit(copy_context().run, act, name, called_off) for name in names]
             while wait(futures, timeout=1, return_when=FIRST_EXCEPTION).not_done:
                 if any(future.done() and future.exception() for future in futures):
                     break

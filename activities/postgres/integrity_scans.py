@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -74,7 +75,7 @@ def watched(work: Callable[[], _Answer], sentence: str) -> _Answer:
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             errors.append(error)
 
-    thread = threading.Thread(target=run, daemon=True, name=sentence)
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True, name=sentence)
     thread.start()
     while thread.is_alive():
         beat(sentence)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,13 +58,17 @@ def test_an_attempt_that_was_frozen_while_another_did_its_work_stops_itself(
     plan = Plan.at(first, "after", "stop")
     frozen: list[int] = []
 
+    others = ExitStack()
+
     def freeze() -> None:
         until(stand.folder.fired, "the worker freezes")
         pid = stand.worker()
         until(lambda: is_frozen(pid), "the worker is frozen")
         frozen.append(pid)
+        # Not before: it would take steps from the one whose faults are set.
+        others.enter_context(a_second_worker(stand))
 
-    with a_second_worker(stand):
+    with others:
         ended = stand.disturbed_recovery(plan, meanwhile=freeze)
         assert_fired(ended)
         assert_undisturbed(stand, ended)

@@ -1,16 +1,20 @@
 import socket
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from activities import services
 from activities.postgres.sql import Sql
 from activities.records import Records
 from activities.secrets import Secrets
 from activities.services import Services
 from activities.tokens import Tokens
-from domain.errors import VerificationFailed
-from domain.order import Target
+from domain.errors import Refused, VerificationFailed
+from domain.graph import start_waves
+from domain.order import Target, Token
 from domain.recovery import ServicesOrder
 from tests.hands.chat_stack import ChatStack, until
 
@@ -50,6 +54,27 @@ def test_writers_are_stopped_in_reverse_order_and_the_proxy_and_the_stores_stay(
         assert chat.policy(name) == "no"
     for name in ("postgres", "nginx", "redis", "minio", "meilisearch"):
         assert chat.status(name) == "running"
+
+
+def test_a_hand_that_was_overtaken_after_it_was_admitted_stops_nothing(
+    chat: ChatStack, hand: Services, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F-A4: frozen after its look; each change is asked for by itself, whatever thread makes it."""
+
+    def dispatched(at: int) -> ServicesOrder:
+        token = Token(run_started_ns=1, dispatched_ns=at)
+        return order(target).model_copy(update={"token": token, "step_id": "stop"})
+
+    def waves_once_overtaken(*given: Any) -> Any:
+        copy_context().run(Tokens(tmp_path).admit, dispatched(2), target.stack)
+        return start_waves(*given)
+
+    monkeypatch.setattr(services, "start_waves", waves_once_overtaken)
+    with pytest.raises(Refused, match="overtaken"):
+        copy_context().run(hand.ensure_writers_stopped, dispatched(1))
+    monkeypatch.undo()
+    for name in ("hasura", "auth", "functions"):
+        assert (chat.status(name), chat.policy(name)) == ("running", "unless-stopped")
 
 
 def test_the_policies_of_the_first_call_are_what_the_second_one_says(hand: Services, target: Target) -> None:
