@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,10 +135,10 @@ def image_id(client: docker.DockerClient) -> str:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    made = tmp_path / "state"
-    made.mkdir()
-    return made
+def state() -> Iterator[Path]:
+    """Give out a short path: the sockets of copies lie below it, and theirs may not be long."""
+    with tempfile.TemporaryDirectory(prefix="dr-") as made:
+        yield Path(made)
 
 
 @pytest.fixture
