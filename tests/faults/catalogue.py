@@ -97,7 +97,12 @@ def markdown(found: list[Row], day: str) -> str:
 
 def run(depth: str, record: Path) -> int:
     """Run every test that is a row; return the worst exit status of the runs."""
-    common = ["-m", "fault or swap_hazard or mutant", f"--faults={depth}", f"--faults-record={record}"]
+    common = [
+        "-m",
+        "fault or swap_hazard or mutant or long",
+        f"--faults={depth}",
+        f"--faults-record={record}",
+    ]
     rest = [f"--ignore={folder}" for folders in STACKS for folder in folders]
     worst = 0
     for places in ((*_TWO_AT_ONCE, *rest), *STACKS):

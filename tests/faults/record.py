@@ -10,7 +10,8 @@ fault: a fault that did not fire fails the test, whatever else it asserted.
         seen("the copying job was killed at 12 of 40 MB")
 
 ``at_length=True`` keeps a test out of ``make test`` (``make faults`` runs it); ``nightly=True`` leaves
-it to ``make nightly``. The marks ``swap_hazard`` and ``mutant`` take the same words.
+it to ``make nightly``. The marks ``swap_hazard`` and ``mutant`` take the same words, and what is no row
+but long is marked ``long``.
 """
 
 import json
@@ -55,6 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     depth = config.getoption(_DEPTH)
     left_out = []
     for item in items:
+        if depth == "sample" and item.get_closest_marker("long") is not None:
+            left_out.append(item)
         for mark in (m for name in ("fault", "swap_hazard", "mutant") for m in item.iter_markers(name)):
             if mark.name == "fault":
                 _require_named(item, mark)

@@ -10,7 +10,7 @@ pytest_plugins = ["pytester"]
 
 
 def ran(pytester: pytest.Pytester, text: str, *words: str) -> pytest.RunResult:
-    pytester.makeini("[pytest]\nmarkers = fault\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeini("[pytest]\nmarkers =\n fault\n long\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(text)
     return pytester.runpytest_inprocess("-p", "tests.faults.record", *words)
 
@@ -71,10 +71,13 @@ def test_a_row_that_is_too_long_is_left_out_unless_it_is_asked_for(pytester: pyt
         def test_all(seen):
             "F-A2: a worker is killed."
             seen("it")
+        @pytest.mark.long
+        def test_weeks():
+            pass
         """
-    ran(pytester, text).assert_outcomes(deselected=2)
-    ran(pytester, text, "--faults=all").assert_outcomes(passed=1, deselected=1)
-    ran(pytester, text, "--faults=nightly").assert_outcomes(passed=2)
+    ran(pytester, text).assert_outcomes(deselected=3)
+    ran(pytester, text, "--faults=all").assert_outcomes(passed=2, deselected=1)
+    ran(pytester, text, "--faults=nightly").assert_outcomes(passed=3)
 
 
 def test_the_catalogue_counts_every_row_and_a_failure_outweighs_a_pass() -> None:

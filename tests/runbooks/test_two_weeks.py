@@ -43,6 +43,7 @@ async def stage(
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_two_weeks_of_all_schedules_take_and_keep_what_the_policy_says(stage: Stage) -> None:
     agenda = stage.agenda()
