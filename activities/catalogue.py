@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from activities import plain_files
 from domain.backups import Backup, Level, PassedOver
 from domain.choice import newest_first
+from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
 from domain.wal import is_segment, parse_lsn
 
 BASE = Path("postgres") / "base"
-ENTRY = "dr.json"
 DATA = "data"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """An id names a directory and containers, so it is no other text than that."""

@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from activities import catalogue, plain_files, stored
-from activities.stored import ENTRY
 from domain.backups import Level, PassedOver
-from domain.entries import BASE, KINDS, Entry, entry_of, files_sha256, newest_first, place_of
+from domain.entries import BASE, ENTRY, KINDS, Entry, entry_of, files_sha256, newest_first, place_of
 from domain.errors import BackupUnusable, Refused
 from domain.paths import path_under
 

@@ -14,12 +14,12 @@ from activities import plain_files
 from activities.bucket import Bucket, FarObject
 from activities.offsite_list import read_manifest
 from activities.offsite_progress import Progress
-from activities.offsite_shelf import ENTRY
 from activities.offsite_side import FarSide
 from activities.offsite_together import together
 from activities.sealing import opened_chunks
 from activities.tokens import Tokens
 from domain.backups import Backup, spoken_bytes
+from domain.entries import ENTRY
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.offsite_copies import (
     DIGEST,

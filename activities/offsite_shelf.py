@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from activities import plain_files
 from domain.backups import PassedOver
+from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
 from domain.offsite_copies import STORES, WAL, stays_inside
 from domain.paths import is_part
 from domain.wal import history_of, is_segment
 
-ENTRY = "dr.json"
 _PG_MANIFEST = "data/backup_manifest"
 _ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024

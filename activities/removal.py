@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from activities import plain_files
-from activities.catalogue import ENTRY
+from activities.entries import GONE
 from activities.pulse import beat
+from domain.entries import ENTRY
 from domain.paths import is_part
 
-_GONE = ".gone-"
 _ERASING = ".erasing-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
@@ -26,13 +26,13 @@ _DEEPEST = 100
 
 def set_aside(place: Path, name: str) -> None:
     """Give a directory the name under which nobody takes it for a backup. Raises ``OSError``."""
-    _rename(place, name, f"{_GONE}{name}")
+    _rename(place, name, f"{GONE}{name}")
 
 
 def put_back(place: Path, name: str) -> None:
     """Give a directory that was set aside its name again, unless another one has it. Raises ``OSError``."""
     try:
-        _rename(place, f"{_GONE}{name}", name)
+        _rename(place, f"{GONE}{name}", name)
     except OSError as error:
         if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
             raise
@@ -40,7 +40,7 @@ def put_back(place: Path, name: str) -> None:
 
 def set_aside_in(place: Path) -> list[str]:
     """Return what was set aside here and is whole: its entry is that of a backup of the name."""
-    return [name for name in _named(place, _GONE) if _entry_id(place / f"{_GONE}{name}") == name]
+    return [name for name in _named(place, GONE) if _entry_id(place / f"{GONE}{name}") == name]
 
 
 def half_erased_in(place: Path) -> list[str]:
@@ -51,7 +51,7 @@ def half_erased_in(place: Path) -> list[str]:
 def erase(place: Path, name: str) -> int:
     """Delete what was set aside or half erased; return the bytes of its files. Raises ``OSError``."""
     with suppress(FileNotFoundError):
-        _rename(place, f"{_GONE}{name}", f"{_ERASING}{name}")
+        _rename(place, f"{GONE}{name}", f"{_ERASING}{name}")
     with plain_files.directory(place) as above:
         freed = _erase(f"{_ERASING}{name}", above, depth=0)
         os.fsync(above)

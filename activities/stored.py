@@ -11,10 +11,9 @@ from pathlib import Path
 from activities import plain_files
 from activities.pulse import beat
 from domain.backups import spoken_bytes
-from domain.entries import StoredFile
+from domain.entries import ENTRY, StoredFile
 from domain.errors import BackupUnusable
 
-ENTRY = "dr.json"
 _DRAFT = re.compile(r"\.dr\.json\.[0-9a-f]{8}\.new")
 _CHUNK_BYTES = 1 << 20
 _BEAT_BYTES = 64 << 20

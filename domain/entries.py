@@ -7,6 +7,8 @@ from datetime import datetime
 from domain.backups import Backup, Contents, Level, PassedOver
 from domain.order import Order, Outcome, Value
 
+ENTRY = "dr.json"
+"""The file in a backup's directory that says what it is; it is written last."""
 BASE = "base"
 KINDS: dict[str, tuple[str, ...]] = {
     "postgres": (BASE, "daily", "weekly"),

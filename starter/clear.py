@@ -22,7 +22,7 @@ def retention(
     """Remove the backups and the archived WAL that the policy of the stack no longer keeps."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        name = stack or settings.default_stack or next(iter(settings.stacks()), "")
+        name = settings.stack_for(stack)
         if plan:
             request = RetentionRequest(stack=name, mode="plan")
             found = await orchestrator.execute(client, settings, "Retention", request, Retained)

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
+from domain.jobs import Job, lock_of
 from domain.offsite_copies import CopiedOffsite, Fetched, OffsiteList
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
@@ -32,7 +33,7 @@ def copy(
             settings,
             "OffsiteCopy",
             OffsiteRequest(stack=stack, reason=reason),
-            f"backup/{stack or 'default'}/offsite/copy",
+            lock_of(settings.stack_for(stack), Job.OFFSITE),
             CopiedOffsite,
         )
         copied = await orchestrator.result_of(handle)
@@ -91,7 +92,7 @@ def fetch(
     async def work(client: Client, settings: Settings) -> Exit:
         say("fetching …")
         request = FetchRequest(stack=stack, entry_id=entry, wal=wal)
-        place = f"backup/{stack or 'default'}/offsite/fetch"
+        place = f"backup/{settings.stack_for(stack)}/offsite/fetch"
         handle = await orchestrator.start(client, settings, "FetchOffsite", request, place, Fetched)
         fetched = await orchestrator.result_of(handle)
         answer("offsite fetch", fetched, as_json=as_json, human=lambda c: c.print(plain(fetched.sentence)))

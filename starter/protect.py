@@ -12,6 +12,7 @@ from domain.backups import Backup
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
+from domain.jobs import Job, lock_of
 from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
@@ -44,7 +45,7 @@ def now(
     """Take a backup now and verify it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        workflow_id = f"backup/{_name(settings, stack)}/postgres/{what.value}"
+        workflow_id = lock_of(settings.stack_for(stack), Job(f"postgres-{what.value}"))
         if what is What.BASE:
             say("streaming WAL, taking and verifying a base backup …")
             request = ScheduledRequest(stack=stack, reason=reason)
@@ -175,7 +176,7 @@ def discard(
         typer.confirm(f"Remove for good the copy that recovery {recovery} restored?", abort=True, err=True)
 
     async def work(client: Client, settings: Settings) -> Exit:
-        name = stack or settings.default_stack
+        name = settings.stack_for(stack)
         # The stack's lock: no recovery is open meanwhile, whose copy it might be.
         handle = await orchestrator.start(
             client,
@@ -190,11 +191,6 @@ def discard(
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
-
-
-def _name(settings: Settings, stack: str) -> str:
-    """Return the name of the stack that a workflow id carries: two runs for one stack must meet in it."""
-    return stack or settings.default_stack or next(iter(settings.stacks()), "default")
 
 
 def _draw_list(console: Console, found: EntryList) -> None:

@@ -32,7 +32,7 @@ def reopen(
     """Go on with a recovery that was terminated in the middle; what it did so far counts."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        workflow_id = names.recovery_workflow_id(stack or settings.default_stack)
+        workflow_id = names.recovery_workflow_id(settings.stack_for(stack))
         found = await _latest(client, workflow_id)
         _require_broken_off(found, orchestrator.link(settings, client.namespace, workflow_id, found.run_id))
         run_id = await _reset(client, found, f"{by or getpass.getuser()}: {reason}")

@@ -92,7 +92,7 @@ def _do(verb: str, stack: str, act: Callable[[Agenda], Awaitable[list[Line]]], *
 def stack_named(settings: Settings, name: str) -> Stack:
     """Return a stack as its file states it, the default one for no name. Raises ``Refused``."""
     stacks = settings.stacks()
-    chosen = name or settings.default_stack or next(iter(stacks), "")
+    chosen = settings.stack_for(name)
     path = stacks.get(chosen)
     if path is None:
         raise Refused(

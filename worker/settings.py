@@ -54,6 +54,10 @@ class Settings(BaseSettings):
             paths = sorted((self.state / "stacks").glob("*.yaml")) or [REPOSITORY / "infra" / "stack.yaml"]
         return {_name_in(path): path for path in paths}
 
+    def stack_for(self, name: str) -> str:
+        """Return the stack that a command means: the named one, else the default, else the first there is."""
+        return name or self.default_stack or next(iter(self.stacks()), "")
+
 
 class StackFiles(Mapping[str, Path]):
     """The stack files by their stacks' names, as they are now: ``dr init`` may write one at any time."""

@@ -4,12 +4,12 @@ import hashlib
 import os
 import re
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio import activity
 
-from activities import catalogue, plain_files
+from activities import catalogue, entries, plain_files
 from activities.engine import ContainerState, Engine, Job
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
@@ -124,7 +124,7 @@ class Backups:
             self._discard(found, _partial(root, found.labels.get(_LABEL_BACKUP, "none")))
             found = None
         backup_id = found.labels.get(_LABEL_BACKUP) if found is not None else None
-        backup_id = backup_id or _new_id(root / "base")
+        backup_id = backup_id or entries.new_id(root / "base", "base")
         rate = () if order.max_rate_bytes is None else (f"--max-rate={order.max_rate_bytes // 1024}k",)
         return Job(
             name=name,
@@ -269,16 +269,6 @@ def _job_name(order: BackupOrder) -> str:
 
 def _partial(root: Path, backup_id: str) -> Path:
     return Path(path_under(str(root), f"base/.{backup_id}.partial"))
-
-
-def _new_id(base: Path) -> str:
-    """Return an id of this second, or of the next one that is free."""
-    at = datetime.now(UTC)
-    while True:
-        backup_id = f"{at:%Y%m%dT%H%M%SZ}-base"
-        if not (base / backup_id).exists() and not (base / f".{backup_id}.partial").exists():
-            return backup_id
-        at += timedelta(seconds=1)
 
 
 def _tell(line: str) -> None:

@@ -14,7 +14,7 @@ from activities.postgres.dump_jobs import heading
 from activities.tokens import Tokens
 from domain.backups import Backup, Contents, DatabaseState
 from domain.dumps import GLOBALS, Rebuilt
-from domain.entries import BASE, KINDS, Entry, Source, files_sha256, place_of
+from domain.entries import BASE, ENTRY, KINDS, Entry, Source, files_sha256, place_of
 from domain.errors import BackupUnusable
 from domain.order import Target, TargetOrder
 from domain.wal import SEGMENT_BYTES, is_segment, parse_lsn, segment_name
@@ -179,8 +179,8 @@ def _without_entry(shelf: Path) -> list[tuple[str, str, Path]]:
         if directory.is_symlink() or directory.parent.is_symlink() or not directory.is_dir():
             continue
         for path in sorted(directory.iterdir()):
-            lost = not path.is_symlink() and path.is_dir() and not (path / stored.ENTRY).exists()
-            if lost and not (path / stored.ENTRY).is_symlink() and entries.is_id(path.name, kind):
+            lost = not path.is_symlink() and path.is_dir() and not (path / ENTRY).exists()
+            if lost and not (path / ENTRY).is_symlink() and entries.is_id(path.name, kind):
                 found.append((store, kind, path))
     return found
 

@@ -114,6 +114,6 @@ def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "shop.yaml").write_text("")
     settings = Settings(state=tmp_path)
-    assert protect._name(settings, "given") == "given"
-    assert protect._name(settings, "") == "shop"
-    assert protect._name(settings.model_copy(update={"default_stack": "other"}), "") == "other"
+    assert settings.stack_for("given") == "given"
+    assert settings.stack_for("") == "shop"
+    assert settings.model_copy(update={"default_stack": "other"}).stack_for("") == "other"

@@ -11,6 +11,7 @@ from activities.postgres import manifest, shelf
 from activities.postgres.listing import Listing
 from activities.postgres.slots import recorded_slot
 from domain.backups import Contents, ShelfOrder, TableState
+from domain.entries import ENTRY
 from domain.errors import BackupUnusable
 from domain.wal import follow_chain
 from tests.faults.record import Seen
@@ -101,9 +102,9 @@ def test_texts_that_nest_or_grow_without_end_are_no_entries(place: Planted, seen
     deep = "[" * 200_000 + "]" * 200_000
     for name, text in (("deep", deep), ("deepmap", '{"a":' * 100_000), ("digits", "9" * 100_000)):
         place.backup(name)
-        (place.base / name / catalogue.ENTRY).write_text(text)
+        (place.base / name / ENTRY).write_text(text)
     place.backup("endless")
-    with (place.base / "endless" / catalogue.ENTRY).open("wb") as file:
+    with (place.base / "endless" / ENTRY).open("wb") as file:
         file.truncate(1 << 40)
     place.backup("sound")
     data = place.base / "sound" / catalogue.DATA
@@ -123,7 +124,7 @@ def test_texts_that_nest_or_grow_without_end_are_no_entries(place: Planted, seen
     assert recorded_slot(place.shelf / "postgres") is None
     assert not shelf.read_received(place.shelf, SEGMENT, os.getuid()).archive.histories
     with pytest.raises(OSError, match="larger than"):
-        plain_files.read(place.base / "endless" / catalogue.ENTRY, 1000)
+        plain_files.read(place.base / "endless" / ENTRY, 1000)
     seen(str(place.reasons()))
 
 

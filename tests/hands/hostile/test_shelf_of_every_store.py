@@ -10,7 +10,7 @@ import pytest
 from activities import entries, stored
 from activities.shelf import Shelf
 from domain.backups import Level, ShelfOrder
-from domain.entries import EntryOrder, files_sha256
+from domain.entries import ENTRY, EntryOrder, files_sha256
 from domain.errors import BackupUnusable, Refused
 from tests.faults.record import Seen
 from tests.hands.hostile.planted import NOW, Planted, planted
@@ -36,7 +36,7 @@ def reasons(place: Planted) -> dict[str, str]:
 def rewritten(place: Planted, **facts: Any) -> None:
     """Put a second backup there whose entry says something else."""
     made = shelved(place.shelf, OTHER)
-    entry = place.shelf / made.path / stored.ENTRY
+    entry = place.shelf / made.path / ENTRY
     entry.write_text(json.dumps({**json.loads(entry.read_text()), **facts}))
 
 
@@ -72,7 +72,7 @@ def test_a_list_of_files_that_leads_elsewhere_is_not_believed(place: Planted, pa
     made = shelved(place.shelf, OTHER)
     files = (made.files[0].model_copy(update={"path": path}), *made.files[1:])
     facts = {"files": [file.model_dump() for file in files], "sha256": files_sha256(files)}
-    entry = place.shelf / made.path / stored.ENTRY
+    entry = place.shelf / made.path / ENTRY
     entry.write_text(json.dumps({**json.loads(entry.read_text()), **facts}))
     assert "outside its directory" in reasons(place)[OTHER]
     seen(reasons(place)[OTHER])
@@ -163,8 +163,8 @@ def test_a_directory_with_another_name_than_a_backup_has_is_a_stranger(
 def test_an_endless_or_deep_entry_is_none(place: Planted, seen: Seen) -> None:
     """F-K7: a sparse terabyte, and JSON that nests, in the place of an entry."""
     deep, endless = (shelved(place.shelf, f"2026112{n}T030000Z-daily") for n in (3, 4))
-    (place.shelf / deep.path / stored.ENTRY).write_text("[" * 200_000 + "]" * 200_000)
-    with (place.shelf / endless.path / stored.ENTRY).open("wb") as file:
+    (place.shelf / deep.path / ENTRY).write_text("[" * 200_000 + "]" * 200_000)
+    with (place.shelf / endless.path / ENTRY).open("wb") as file:
         file.truncate(1 << 40)
     found = reasons(place)
     assert "is broken" in found[deep.id]

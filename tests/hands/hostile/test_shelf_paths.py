@@ -19,6 +19,7 @@ from activities.records import Records
 from activities.reports import Reports
 from activities.tokens import Tokens
 from domain.backups import Level
+from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
 from domain.order import Order, Token
 from domain.recovery import Copy, RestoreOrder
@@ -143,8 +144,8 @@ def test_links_on_the_shelf_are_not_followed(place: Planted, seen: Seen) -> None
     """F-K2: symbolic links in the place of an entry, a backup, its data, its manifest."""
     for name in ("entry", "whole", "data", "manifest"):
         place.backup(name)
-    (place.base / "entry" / catalogue.ENTRY).rename(place.outside / "entry.json")
-    (place.base / "entry" / catalogue.ENTRY).symlink_to(place.outside / "entry.json")
+    (place.base / "entry" / ENTRY).rename(place.outside / "entry.json")
+    (place.base / "entry" / ENTRY).symlink_to(place.outside / "entry.json")
     (place.base / "whole").rename(place.outside / "whole")
     (place.base / "whole").symlink_to(place.outside / "whole")
     (place.base / "data" / catalogue.DATA / "PG_VERSION").unlink()
@@ -200,9 +201,9 @@ def test_a_hard_link_is_replaced_and_its_other_name_keeps_the_content(place: Pla
     record = place.shelf / "postgres" / "wal" / "receiver.json"
     record.parent.mkdir()
     other = place.outside / "other.json"
-    other.write_bytes((place.base / NAME / catalogue.ENTRY).read_bytes())
-    (place.base / NAME / catalogue.ENTRY).unlink()
-    os.link(other, place.base / NAME / catalogue.ENTRY)
+    other.write_bytes((place.base / NAME / ENTRY).read_bytes())
+    (place.base / NAME / ENTRY).unlink()
+    os.link(other, place.base / NAME / ENTRY)
     os.link(place.outside / "passwd", record)
     before = place.forbidden()
     catalogue.record_level(place.shelf, NAME, Level.RESTORED, NOW + timedelta(days=1))
@@ -219,9 +220,9 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_holds_nobody(place: Planted, 
     """F-K2: things that are no files, where files are read."""
     for name in ("pipe", "link"):
         place.backup(name)
-        (place.base / name / catalogue.ENTRY).unlink()
-    os.mkfifo(place.base / "pipe" / catalogue.ENTRY)
-    (place.base / "link" / catalogue.ENTRY).symlink_to("/dev/zero")
+        (place.base / name / ENTRY).unlink()
+    os.mkfifo(place.base / "pipe" / ENTRY)
+    (place.base / "link" / ENTRY).symlink_to("/dev/zero")
     place.backup("sound")
     os.mkfifo(place.base / "sound" / catalogue.DATA / "backup_manifest")
     wal = place.shelf / "postgres" / "wal" / "dr_recv_1"

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from psycopg import sql as compose
 
-from activities import entries, stored
+from activities import entries
 from activities.engine import Engine
 from activities.ledger_journal import LedgerFiles, put_flag
 from activities.postgres.dump import Dumps
 from domain.backups import Level, TableState
 from domain.dumps import GLOBALS, DumpKind
-from domain.entries import Entry
+from domain.entries import ENTRY, Entry
 from domain.errors import Refused, Unavailable
 from tests.faults.record import Seen
 from tests.hands.faults_at_hands.test_disk import mounted
@@ -89,7 +89,7 @@ def test_only_the_owner_reads_a_dump_and_no_password_is_in_its_entry(server: Ser
     assert directory.stat().st_mode & 0o777 == 0o700
     # The passwords' verifiers are in the globals, where they belong, and nowhere else.
     assert "SCRAM-SHA-256" in (directory / GLOBALS).read_text()
-    said = (directory / stored.ENTRY).read_text()
+    said = (directory / ENTRY).read_text()
     assert "SCRAM-SHA-256" not in said
     assert PASSWORD not in said
 

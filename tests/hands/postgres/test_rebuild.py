@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from activities import catalogue, entries, stored
+from activities import catalogue, entries
 from activities.engine import Engine
 from activities.postgres.backup import Backups
 from activities.postgres.dump import Dumps
@@ -16,6 +16,7 @@ from activities.postgres.sql import Sql
 from activities.tokens import Tokens
 from domain.backups import BackupOrder, Contents, Level, VerifyBackupOrder
 from domain.dumps import EntryTargetOrder
+from domain.entries import ENTRY
 from domain.order import TargetOrder
 from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.dumped import wanted
@@ -108,7 +109,7 @@ def test_what_is_no_backup_is_not_made_one(server: Server, rebuilding: Rebuildin
         (shelf / "postgres" / "daily" / name / "chat.dump").write_bytes(b"mine")
     (shelf / "redis" / "rdb" / "20261122T040000Z-rdb").symlink_to("/etc")
     linked = shelved(shelf, "20261122T050000Z-rdb", "redis")
-    (shelf / linked.path / stored.ENTRY).unlink()
+    (shelf / linked.path / ENTRY).unlink()
     (shelf / linked.path / "chat.dump").unlink()
     (shelf / linked.path / "chat.dump").symlink_to("/etc/passwd")
     said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
@@ -121,7 +122,7 @@ def test_what_is_no_backup_is_not_made_one(server: Server, rebuilding: Rebuildin
 def test_an_entry_that_is_there_but_lies_is_not_replaced(server: Server, rebuilding: Rebuilding) -> None:
     shelf = Path(server.target.shelf)
     made = shelved(shelf, "20261122T030000Z-rdb", "redis")
-    entry = shelf / made.path / stored.ENTRY
+    entry = shelf / made.path / ENTRY
     lie = json.dumps({**json.loads(entry.read_text()), "path": "/etc"})
     entry.write_text(lie)
     assert rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target)).rebuilt == ()
@@ -133,7 +134,7 @@ def test_a_dump_that_is_none_stays_without_an_entry(
 ) -> None:
     made = dumps.ensure_dump(wanted(server))
     directory = Path(server.target.shelf) / made.path
-    (directory / stored.ENTRY).unlink()
+    (directory / ENTRY).unlink()
     (directory / "chat.dump").write_bytes(b"no dump at all")
     said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
     assert said.rebuilt == ()
