@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from domain.backups import Backup, Contents, Level, PassedOver
+from domain.holdings import Holding
 from domain.order import Order, Outcome, Value
 
 ENTRY = "dr.json"
@@ -60,6 +61,8 @@ class Entry(Outcome):
     """Empty for a base backup, whose own manifest lists them."""
     source: Source = Source()
     contents: Contents = Contents()
+    held: tuple[Holding, ...] = ()
+    """What was in the store, for stores other than PostgreSQL."""
     key_id: str = ""
     """The key that its files are encrypted with; empty when they are not."""
     verified: Level = Level.NONE
@@ -138,7 +141,7 @@ def newest_first(entries: Iterable[Entry]) -> list[Entry]:
 
 def bare(entry: Entry) -> Entry:
     """Return an entry without its files and what they held: of many entries those would be megabytes."""
-    return entry.model_copy(update={"files": (), "contents": Contents()})
+    return entry.model_copy(update={"files": (), "contents": Contents(), "held": ()})
 
 
 def shown(entry: Entry) -> Entry:

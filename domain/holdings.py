@@ -1,0 +1,67 @@
+"""What a backup of another store than PostgreSQL held, and how a restored one is compared with it. Pure."""
+
+from collections.abc import Iterable
+
+from domain.order import Value
+from domain.recovery import Proof
+
+SAMPLES = 100
+"""So many names of a group are recorded with their digest at most."""
+_NAMED = 5
+
+
+class Sample(Value):
+    """One thing that was in a store, and what it was."""
+
+    name: str
+    digest: str
+
+
+class Holding(Value):
+    """One group of things in a store: the keys of a database, a bucket, an index, a file of settings."""
+
+    name: str
+    count: int
+    digest: str = ""
+    """Over everything in the group, where the store can be read whole; else empty, and the samples speak."""
+    samples: tuple[Sample, ...] = ()
+
+
+def compare_holdings(recorded: Iterable[Holding], seen: Iterable[Holding]) -> tuple[Proof, ...]:
+    """Compare what was recorded at the backup with what its restored copy holds, a proof for each group.
+
+    Where nothing was recorded nothing is proven: the proof says ``None``, never true.
+    """
+    before = {one.name: one for one in recorded}
+    after = {one.name: one for one in seen}
+    if not any(one.count for one in before.values()):
+        said = "nothing was recorded at the backup, so nothing can be compared"
+        return (Proof(name="contents", passed=None, evidence=said),)
+    if not any(one.count for one in after.values()):
+        return (Proof(name="contents", passed=False, evidence="the copy holds nothing of what was recorded"),)
+    names = sorted(before.keys() | after.keys())
+    return tuple(_compared(name, before.get(name), after.get(name)) for name in names)
+
+
+def _compared(name: str, before: Holding | None, after: Holding | None) -> Proof:
+    if before is None or after is None:
+        said = "it is new in the copy" if before is None else "it is missing in the copy"
+        return Proof(name=name, passed=False, evidence=said)
+    wrong = _difference(before, after)
+    counted = f"{after.count:,} of {before.count:,}"
+    looked = "digest of all" if before.digest else f"{len(before.samples)} samples"
+    return Proof(name=name, passed=not wrong, evidence=wrong or f"{counted} there, {looked} the same")
+
+
+def _difference(before: Holding, after: Holding) -> str:
+    if before.count != after.count:
+        return f"{after.count:,} there, {before.count:,} were recorded"
+    now = {sample.name: sample.digest for sample in after.samples}
+    changed = [sample.name for sample in before.samples if now.get(sample.name) != sample.digest]
+    if changed:
+        return f"{len(changed)} of {len(before.samples)} samples are missing or other: " + ", ".join(
+            changed[:_NAMED]
+        )
+    if before.digest != after.digest:
+        return "the same number, with other content"
+    return ""

@@ -1,0 +1,45 @@
+"""What a restored store held is compared with what was recorded at its backup."""
+
+import pytest
+
+from domain.holdings import Holding, Sample, compare_holdings
+
+KEYS = Holding(name="db0", count=2, samples=(Sample(name="a", digest="1"), Sample(name="b", digest="2")))
+
+
+def _passed(recorded: list[Holding], seen: list[Holding]) -> list[bool | None]:
+    return [proof.passed for proof in compare_holdings(recorded, seen)]
+
+
+def test_a_copy_that_holds_the_same_passes() -> None:
+    assert _passed([KEYS], [KEYS]) == [True]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        KEYS.model_copy(update={"count": 1}),
+        KEYS.model_copy(update={"samples": KEYS.samples[:1]}),
+        KEYS.model_copy(update={"samples": (KEYS.samples[0], Sample(name="b", digest="3"))}),
+        KEYS.model_copy(update={"digest": "whole"}),
+    ],
+)
+def test_fewer_things_other_samples_and_another_digest_fail(seen: Holding) -> None:
+    assert _passed([KEYS], [seen]) == [False]
+
+
+def test_groups_that_are_missing_and_groups_that_are_new_fail() -> None:
+    other = Holding(name="db1", count=1)
+    assert _passed([KEYS, other], [KEYS]) == [True, False]
+    assert _passed([KEYS], [KEYS, other]) == [True, False]
+
+
+def test_nothing_recorded_proves_nothing() -> None:
+    assert _passed([], []) == [None]
+    assert _passed([], [KEYS]) == [None]
+    assert _passed([Holding(name="db0", count=0)], [Holding(name="db0", count=0)]) == [None]
+
+
+def test_an_empty_copy_fails() -> None:
+    assert _passed([KEYS], []) == [False]
+    assert _passed([KEYS], [Holding(name="db0", count=0)]) == [False]
