@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
+import structlog
 from temporalio import activity
 
 from domain.errors import Refused
@@ -70,5 +71,8 @@ def _require_newest(file: TextIO, order: Order, mine: list[int]) -> dict[str, An
     run = known.get("run", 0)
     steps: dict[str, Any] = known.get("steps", {}) if run == order.token.run_started_ns else {}
     if order.token.run_started_ns < run or mine < steps.get(order.step_id, [0, 0]):
-        raise Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
+        refused = Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
+        # Said here as well: nobody waits any more for the answer of an attempt that was given up.
+        structlog.get_logger().warning(str(refused), recovery_id=order.recovery_id, step=order.step_id)
+        raise refused
     return steps

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, CancelledError, FailureError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
@@ -52,6 +52,10 @@ class _Alive(ActivityInboundInterceptor):
             beating = asyncio.create_task(asyncio.to_thread(self._beat_in_thread, said, over))
         try:
             return _of_a_size(await self.next.execute_activity(input))
+        except CancelledError as error:
+            # The SDK says nothing of an attempt that was called off.
+            activity.logger.info(str(error))
+            raise
         except FailureError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the history

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from structlog.testing import capture_logs
 
 from activities.engine import Engine
 from activities.tokens import Tokens, require_admitted
@@ -21,8 +22,10 @@ def test_an_attempt_is_refused_after_a_later_one_of_its_step_or_a_later_run(tmp_
     tokens = Tokens(tmp_path)
     tokens.admit(order(1, 10), "lab")
     tokens.admit(order(1, 20), "lab")
-    with pytest.raises(Refused, match="later attempt"):
+    # The answer of such an attempt reaches nobody, so it is in the log as well.
+    with capture_logs() as said, pytest.raises(Refused, match="later attempt"):
         tokens.admit(order(1, 10), "lab")
+    assert "a later attempt has taken over" in said[0]["event"]
     tokens.admit(order(2, 5), "lab")
     with pytest.raises(Refused, match="later attempt"):
         tokens.admit(order(1, 30), "lab")
