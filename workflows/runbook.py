@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.approval import Verb
     from domain.incident import RecoveryResult
     from domain.order import Facts, Order, Outcome, Token
+    from domain.phases import phase_at
     from domain.report import ReportOrder, ReportWritten
     from domain.stack import Kind
     from domain.timeline import StepRecord
@@ -38,6 +39,7 @@ class Runbook(Gates):
     """What every scenario is made of."""
 
     facts: Facts
+    phase: str = ""
 
     async def conduct(self, recover: Callable[[], Awaitable[Ending]]) -> RecoveryResult:
         """Run a scenario to one of its three ends, and write the report.
@@ -110,7 +112,8 @@ class Runbook(Gates):
         while True:
             await self._between_steps()
             record = self.timeline.begin(step_id, title, workflow.now())
-            self.show("running", phase=title)
+            self.phase = phase_at(hand.__name__, self.phase)
+            self.show("running", phase=self.phase)
             begun = workflow.now()
             try:
                 result = await self._run(title, hand, order, step_id, control=control)
