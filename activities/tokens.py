@@ -1,11 +1,10 @@
 """Fencing tokens on the host: an attempt that was overtaken stops itself (F-A4)."""
 
-import fcntl
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 
 import structlog
 from temporalio import activity
@@ -28,11 +27,42 @@ def require_admitted() -> None:
         ask()
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """One attempt at a step, named so that a directory of them can be read without opening any."""
+
+    run: int
+    dispatched: int
+    number: int
+    step: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.run}~{self.dispatched}~{self.number}~{self.step}"
+
+    @classmethod
+    def parse(cls, name: str) -> "_Attempt | None":
+        run, _, rest = name.partition("~")
+        dispatched, _, rest = rest.partition("~")
+        number, _, step = rest.partition("~")
+        if not (run.isdigit() and dispatched.isdigit() and number.isdigit() and step):
+            return None
+        return cls(int(run), int(dispatched), int(number), step)
+
+    def overtaken_by(self, other: "_Attempt") -> bool:
+        later = (other.dispatched, other.number) > (self.dispatched, self.number)
+        return other.run > self.run or (other.run == self.run and other.step == self.step and later)
+
+
 class Tokens:
-    """The greatest token seen for each stack and step, kept under ``DR_STATE/fence``."""
+    """The attempts that were admitted, an empty file each, in ``DR_STATE/fence/<stack>``.
+
+    There is no lock: a process that was frozen while it held one would hold up whoever overtakes it. Each
+    attempt first makes its own file and then looks for a later one, so of two at once the later one wins.
+    """
 
     def __init__(self, state: Path) -> None:
-        """Keep the file under ``state``."""
+        """Keep the files under ``state``."""
         self._directory = state / "fence"
 
     def admit(self, order: Order, stack: str) -> None:
@@ -43,36 +73,35 @@ class Tokens:
         """
         if order.token.run_started_ns == 0:
             return
-        attempt = activity.info().attempt if activity.in_activity() else 1
-        mine = [order.token.dispatched_ns, attempt]
-        self._directory.mkdir(parents=True, exist_ok=True)
-        path = self._directory / f"{one_part(stack, 'the name of a stack')}.json"
-        with path.open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            steps = _require_newest(file, order, mine)
-            steps[order.step_id] = mine
-            file.seek(0)
-            file.truncate()
-            json.dump({"run": order.token.run_started_ns, "steps": steps}, file)
-            file.flush()
-        _admitted.set(lambda: _require_still_newest(path, order, mine))
+        mine = _Attempt(
+            run=order.token.run_started_ns,
+            dispatched=order.token.dispatched_ns,
+            number=activity.info().attempt if activity.in_activity() else 1,
+            step=one_part(order.step_id or "step", "the name of a step"),
+        )
+        directory = self._directory / one_part(stack, "the name of a stack")
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / mine.name).touch()
+        _require_newest(directory, order, mine)
+        for older in _attempts(directory):
+            if older.overtaken_by(mine):
+                with suppress(FileNotFoundError):
+                    (directory / older.name).unlink()
+        _admitted.set(lambda: _require_newest(directory, order, mine))
 
 
-def _require_still_newest(path: Path, order: Order, mine: list[int]) -> None:
-    with path.open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        _require_newest(file, order, mine)
+def _attempts(directory: Path) -> Iterator[_Attempt]:
+    for path in directory.iterdir():
+        attempt = _Attempt.parse(path.name)
+        if attempt is not None:
+            yield attempt
 
 
-def _require_newest(file: TextIO, order: Order, mine: list[int]) -> dict[str, Any]:
-    """Return the tokens of the run's steps, unless a later run or attempt is among them."""
-    file.seek(0)
-    known = json.loads(file.read() or "{}")
-    run = known.get("run", 0)
-    steps: dict[str, Any] = known.get("steps", {}) if run == order.token.run_started_ns else {}
-    if order.token.run_started_ns < run or mine < steps.get(order.step_id, [0, 0]):
-        refused = Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
-        # Said here as well: nobody waits any more for the answer of an attempt that was given up.
-        structlog.get_logger().warning(str(refused), recovery_id=order.recovery_id, step=order.step_id)
-        raise refused
-    return steps
+def _require_newest(directory: Path, order: Order, mine: _Attempt) -> None:
+    """Raise ``Refused`` when a later run or attempt was admitted."""
+    if not any(mine.overtaken_by(other) for other in _attempts(directory)):
+        return
+    refused = Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
+    # Said here as well: nobody waits any more for the answer of an attempt that was given up.
+    structlog.get_logger().warning(str(refused), recovery_id=order.recovery_id, step=order.step_id)
+    raise refused

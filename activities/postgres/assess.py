@@ -13,9 +13,9 @@ from activities.engine import ContainerState, Engine
 from activities.postgres.index_evidence import disagreeing_tables, look_at_collations
 from activities.postgres.integrity_blocks import Located, locate
 from activities.postgres.integrity_counts import Counted, count_rows
-from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read
+from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, scan_seconds
 from activities.postgres.one_shot import prove
-from activities.postgres.relation_files import look_at_files
+from activities.postgres.relation_files import bytes_of_all, look_at_files
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.witnesses import (
     ControlSeen,
@@ -40,7 +40,7 @@ from domain.order import Target, TargetOrder
 from domain.weighing import diagnose
 
 SCAN_SECONDS = 120
-"""Time box of one scan; a scan that is cut off is not measured."""
+"""Least time box of one scan; a scan that is cut off is not measured."""
 REPAIRED = "reindexed"
 """Record of a stack whose indexes were rebuilt: what its log said before is explained by it."""
 _CONNECT_SECONDS = 6
@@ -185,23 +185,32 @@ class Diagnosis:
         main = database == target.postgres.database
         self._files(target, database, looks)
         place = live_place(self._sql, target, database)
-        checked = amcheck(self._engine, place, limit_seconds=SCAN_SECONDS)
+        limit = scan_seconds(self._bytes(target), SCAN_SECONDS)
+        checked = amcheck(self._engine, place, limit_seconds=limit)
         if main or checked.finding is not Finding.NOT_MEASURED:
             looks.scan(Look.AMCHECK, "pg_amcheck", checked, database)
-        read = full_read(self._engine, place, limit_seconds=SCAN_SECONDS)
+        read = full_read(self._engine, place, limit_seconds=limit)
         # A database without tables has nothing that could be read.
         if main or read.finding is not Finding.NOT_MEASURED:
             looks.scan(Look.FULL_READ, "full read", read, database)
         if looks.proven() or not (main or checked.finding is Finding.INDEX_DAMAGED):
             return
         try:
-            with self._sql.live(target, database=database, timeout_seconds=SCAN_SECONDS) as connection:
+            with self._sql.live(target, database=database, timeout_seconds=limit) as connection:
                 table = disagreeing_tables(connection, checked.disagreeing)
                 if table is not None:
                     looks.saw(Look.COUNTS, f"indexes against each other {database}", Finding.DAMAGED, table)
                 looks.counts(database, count_rows(connection))
         except (Unavailable, psycopg.Error) as error:
             looks.counts(database, Counted(Finding.NOT_MEASURED, str(error).strip(), {}))
+
+    def _bytes(self, target: Target) -> int:
+        """Return the size of all databases, 0 when even that cannot be read."""
+        try:
+            with self._sql.live(target, timeout_seconds=30) as connection:
+                return bytes_of_all(connection)
+        except (Unavailable, psycopg.Error):
+            return 0
 
     def _files(self, target: Target, database: str, looks: _Looks) -> None:
         """Look at the files of a database, and at what orders its text."""

@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.engine import Engine
 from activities.postgres.integrity_others import check_others
 from activities.postgres.integrity_pause import paused_replay
-from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, watched
+from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, scan_seconds, watched
 from activities.postgres.integrity_sql import (
     CrashedError,
     check_objects,
@@ -22,17 +22,19 @@ from activities.postgres.integrity_touched import check_touched
 from activities.postgres.last_wal import KIND as LAST_WAL
 from activities.postgres.one_shot import prove
 from activities.postgres.quiet import check_autovacuum
+from activities.postgres.relation_files import bytes_of_all
 from activities.postgres.slots import slot_of
 from activities.postgres.sql import Connection, Sql
 from activities.records import Records
 from domain.diagnosis import Finding
-from domain.errors import Refused, VerificationFailed
+from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.names import LABEL_RECOVERY
 from domain.order import TargetOrder
 from domain.recovery import Judged, Proof, Verified, VerifyOrder
 
 KIND = "verified"
 _SCAN_SECONDS = 900
+"""Least time box of one scan."""
 _DATA_CHECKS = {"amcheck", "full read", "heap against index"}
 
 
@@ -124,23 +126,30 @@ class Integrity:
             environment={"PGHOST": "/sock", "PGPORT": "5432"},
         )
 
+    def _bytes(self, order: VerifyOrder) -> int:
+        """Return the size of the copy's databases, 0 when it cannot be read."""
+        try:
+            with self._sql.copy(order.copy_, timeout_seconds=30) as connection:
+                return bytes_of_all(connection)
+        except (Unavailable, psycopg.Error):
+            return 0
+
     def _full(self, order: VerifyOrder) -> tuple[list[Proof], int | None]:
         place = self._place(order)
-        checked = amcheck(self._engine, place, limit_seconds=_SCAN_SECONDS)
+        limit = scan_seconds(self._bytes(order), _SCAN_SECONDS)
+        checked = amcheck(self._engine, place, limit_seconds=limit)
         proofs = [_proof("amcheck", checked)]
         if checked.crashed:
             # It restarts now, and would look as if it merely did not answer.
             return proofs, None
-        read = full_read(self._engine, place, limit_seconds=_SCAN_SECONDS, unlogged=False)
+        read = full_read(self._engine, place, limit_seconds=limit, unlogged=False)
         proofs.append(_proof("full read", read))
         if read.crashed:
             return proofs, None
-        proofs += check_others(
-            self._engine, self._sql, order.copy_, place, _proof, limit_seconds=_SCAN_SECONDS
-        )
+        proofs += check_others(self._engine, self._sql, order.copy_, place, _proof, limit_seconds=limit)
 
         def in_sql() -> tuple[list[Proof], int | None]:
-            with self._sql.copy(order.copy_, timeout_seconds=_SCAN_SECONDS) as connection:
+            with self._sql.copy(order.copy_, timeout_seconds=limit) as connection:
                 more = list(check_rows(connection))
                 more += check_objects(connection, order.baseline, order.checks)
                 more += check_what_stays_behind(connection)

@@ -14,6 +14,7 @@ from domain.diagnosis import Finding
 from domain.errors import Unavailable
 
 _Answer = TypeVar("_Answer")
+_SLOWEST_BYTES_A_SECOND = 10_000_000
 _OVERDUE = {124, 137, 143}
 _SECTION = re.compile(r'^(heap table|btree index) "([^"]+)"(?:, block (\d+))?.*:$')
 _PROGRESS = re.compile(r"^\s*(\d+)/\d+ relations .*?(\d+)/\d+ pages")
@@ -62,6 +63,11 @@ class Scan:
     """Those of the damaged indexes that read well but lack rows of their table."""
     crashed: bool = False
     """A backend died while it read: no error of the connection, but a sign of damage."""
+
+
+def scan_seconds(database_bytes: int, at_least: int) -> int:
+    """Return the time box of a scan, which grows with what is to be read."""
+    return max(at_least, database_bytes // _SLOWEST_BYTES_A_SECOND)
 
 
 def watched(work: Callable[[], _Answer], sentence: str) -> _Answer:

@@ -47,6 +47,12 @@ SELECT k.name, k.kind, k.path, k.owner, f.size IS NULL AS missing, k.pages,
  ORDER BY k.kind = 'i', k.pages DESC, 1"""
 
 
+def bytes_of_all(connection: Connection) -> int:
+    """Return the size of all databases of a server."""
+    row = connection.execute("SELECT sum(pg_database_size(oid))::int8 FROM pg_database").fetchone()
+    return int(str(row[0])) if row is not None else 0
+
+
 def look_at_files(connection: Connection) -> Scan:
     """Find files that are missing, empty, or far shorter than the catalog once counted.
 

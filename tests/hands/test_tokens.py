@@ -1,8 +1,11 @@
 """Fencing tokens: an attempt that was overtaken changes nothing any more."""
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from pathlib import Path
+from threading import Barrier, Thread
 
 import docker
 import pytest
@@ -60,3 +63,44 @@ def test_a_hand_that_was_overtaken_while_it_ran_changes_nothing_in_docker(tmp_pa
 
     with ThreadPoolExecutor(1) as threads:
         threads.submit(copy_context().run, frozen).result()
+
+
+def test_a_process_that_is_frozen_at_any_moment_holds_nobody_up(tmp_path: Path) -> None:
+    """F-A4: whatever file of the fence it has locked, the attempt that overtakes it passes."""
+    Tokens(tmp_path).admit(order(1, 10), "lab")
+    held = [path for path in (tmp_path / "fence").rglob("*") if path.is_file()]
+    assert held
+    with ExitStack() as files:
+        for path in held:
+            fcntl.flock(files.enter_context(path.open("a+")), fcntl.LOCK_EX)
+        overtaking = Thread(target=Tokens(tmp_path).admit, args=(order(1, 20), "lab"), daemon=True)
+        overtaking.start()
+        overtaking.join(20)
+        assert not overtaking.is_alive()
+
+
+def test_of_attempts_admitted_at_once_the_latest_alone_goes_on(tmp_path: Path) -> None:
+    everybody = Barrier(8)
+
+    def goes_on(dispatched: int) -> bool:
+        try:
+            Tokens(tmp_path).admit(order(1, dispatched), "lab")
+        except Refused:
+            everybody.wait(20)
+            return False
+        everybody.wait(20)
+        try:
+            require_admitted()
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        passed = list(threads.map(lambda n: copy_context().run(goes_on, n), range(10, 18)))
+    assert passed == [False] * 7 + [True]
+
+
+def test_what_an_attempt_overtook_is_not_kept(tmp_path: Path) -> None:
+    for run, dispatched in ((1, 10), (1, 20), (2, 5), (2, 7)):
+        Tokens(tmp_path).admit(order(run, dispatched), "lab")
+    assert len(list((tmp_path / "fence" / "lab").iterdir())) == 1

@@ -5,7 +5,7 @@ import pytest
 from activities.engine import Engine
 from activities.faults import DamageOrder, Faults
 from activities.postgres.assess import Diagnosis
-from activities.postgres.integrity_scans import read_amcheck
+from activities.postgres.integrity_scans import read_amcheck, scan_seconds
 from activities.postgres.quiet import Quiet
 from activities.postgres.sql import Sql
 from activities.postgres.witnesses import read_control
@@ -206,3 +206,9 @@ def test_an_index_that_only_trips_over_its_table_is_not_called_damaged() -> None
 def test_a_control_file_that_says_nothing_is_damaged() -> None:
     assert read_control("").witness.finding is Finding.DAMAGED
     assert read_control("pg_controldata: error: could not read file: read 0 of 296").system_identifier is None
+
+
+def test_a_scan_has_time_in_proportion_to_what_it_reads() -> None:
+    assert scan_seconds(0, 120) == 120
+    assert scan_seconds(1_000_000_000, 120) == 120
+    assert scan_seconds(20_000_000_000, 120) == 2000
