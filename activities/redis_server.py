@@ -125,6 +125,8 @@ def live(engine: Engine, secrets: Secrets, target: Target, service: ServiceTarge
         socket_timeout=_ANSWER_SECONDS,
         socket_connect_timeout=_CONNECT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        # The older protocol: every version speaks it, and says NOAUTH where the newer one says HELLO.
+        protocol=2,
     )
     with _closing(client):
         yield RedisServer(client, service.container_name)
@@ -137,6 +139,8 @@ def at_socket(path: str, where: str) -> Iterator[RedisServer]:
         unix_socket_path=path,
         socket_timeout=_ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        # The older protocol: every version speaks it, and says NOAUTH where the newer one says HELLO.
+        protocol=2,
         single_connection_client=True,
     )
     with _closing(client):
