@@ -82,7 +82,7 @@ class RedisExchange:
         """
         record = self.record()
         if record is not None and record["restored_volume"] != restored:
-            if "kept_bytes" in record:
+            if "kept_bytes" in record or self._run(record, "look", ())["state"] != "before":
                 raise self._strange(record)
             self._records.remove(KIND, self._key)  # an earlier attempt, which exchanged nothing
             record = None

@@ -6,7 +6,6 @@ the rewrite. What it leaves can be loaded either way.
 """
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from temporalio import activity
@@ -20,9 +19,9 @@ from activities.redis_contents import keys_in, keyspace, lasting_in, read_held
 from activities.redis_copy import RedisCopy
 from activities.redis_exchange import RedisExchange
 from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven, refuse_without_room
-from activities.redis_proof import redis_entry, what_is_wrong
+from activities.redis_proof import files_of, redis_entry, what_is_wrong
 from activities.redis_saving import rewrites
-from activities.redis_server import RedisServer, live, service_of
+from activities.redis_server import FORBIDDEN, RedisServer, live, service_of
 from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.entries import Entry
@@ -115,6 +114,7 @@ class RedisRestoring:
         entry = self._usable(order, service)
         files = self._files(order, service, container)
         place = _volume_of(container, files)
+        _refuse_other_names(entry, files)
         refuse_without_room(entry.bytes * _TWICE, self._engine.root())
         owner = RedisJobs(self._engine, order.target, service).owner(place)
         copy = self._copy(order, service, files, place, owner)
@@ -150,8 +150,14 @@ class RedisRestoring:
         if order.files is not None:
             return order.files.checked()
         if container.running:
-            with suppress(Unavailable), live(self._engine, self._secrets, order.target, service) as server:
-                return server.files()
+            try:
+                with live(self._engine, self._secrets, order.target, service) as server:
+                    return server.files()
+            except Unavailable:
+                pass
+            except Refused as refused:
+                if refused.code != FORBIDDEN:
+                    raise  # with a wrong password we could not see it come up either
         config = container.raw["Config"]
         return files_in([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
 
@@ -259,6 +265,14 @@ def _complete(server: RedisServer, kind: str) -> None:
         raise Unavailable(
             "the copy could not write its append-only files", where=server.where, code="redis-save-failed"
         )
+
+
+def _refuse_other_names(entry: Entry, files: RedisFiles) -> None:
+    """Refuse append-only files under another name than the server's: it would not see their manifest."""
+    name = files_of(entry).aof_name
+    if entry.kind == AOF and name != files.aof_name:
+        reason = f"its files are named {name}, and those of the server {files.aof_name}"
+        refuse(reason, entry.id, "backup-names")
 
 
 def _volume_of(container: ContainerState, files: RedisFiles) -> Place:

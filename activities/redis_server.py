@@ -22,6 +22,7 @@ from domain.redis_backups import RedisFiles
 from domain.stack import Kind
 
 LOADING = "redis-loading"
+FORBIDDEN = "redis-forbidden"
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _RUNS = ("already in progress", "child process is active", "can't bgsave while")
@@ -108,7 +109,7 @@ def _forbidden(command: str, why: str, where: str) -> Refused:
         f"Redis does not carry out {command}: {why}",
         where=where,
         hint="a backup needs INFO, TIME, BGSAVE, CONFIG GET, and CONFIG SET where append-only files are on",
-        code="redis-forbidden",
+        code=FORBIDDEN,
     )
 
 
