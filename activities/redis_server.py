@@ -142,7 +142,7 @@ def at_socket(path: str, where: str) -> Iterator[RedisServer]:
         retry=Retry(NoBackoff(), 0),
         # The older protocol: every version speaks it, and says NOAUTH where the newer one says HELLO.
         protocol=2,
-        single_connection_client=True,
+        max_connections=1,
     )
     with _closing(client):
         yield RedisServer(client, where)

@@ -102,7 +102,7 @@ def test_a_restore_that_was_killed_after_any_effect_is_ended_by_the_next_attempt
             except DeadError:
                 pass
         made = store.restoring.ensure_redis_restored(order)
-        assert made.keys == 208, had
+        assert made.keys == 207, had
         with store.connect() as client:
             assert client.get("lost") is None, had
         assert store.raw["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", had
