@@ -11,7 +11,7 @@ from typing import Any
 
 from activities.pulse import beat
 from activities.records import Records
-from activities.redis_server import BusyError, RedisServer
+from activities.redis_server import LOADING, BusyError, RedisServer
 from domain.errors import Refused, Unavailable
 
 KIND = "redis-rewrite"
@@ -37,6 +37,8 @@ def ensure_saved(server: RedisServer, why_not: Callable[[], str]) -> int:
         except BusyError as busy:
             _pause(deadline, server, f"waiting until Redis can begin a snapshot: {busy}")
         except Unavailable as error:
+            if error.code == LOADING:
+                raise
             raise _failed(server, why_not() or error.what) from None
     while (state := server.info("persistence")).get("rdb_bgsave_in_progress"):
         _pause(deadline, server, f"Redis writes its snapshot: {_progress(state)}")
