@@ -118,7 +118,8 @@ class Probes:
 
     def _redis(self, target: Target, service: ServiceTarget) -> Proof:
         host, port = address(self._engine, service)
-        return redis.probe(service.name, host, port, self._secret(target, service, "password"))
+        password = self._secret(target, service, "password")
+        return redis.probe(service.name, host, port, password, service.user)
 
     def _objects(self, target: Target, service: ServiceTarget) -> Proof:
         host, port = address(self._engine, service)

@@ -69,6 +69,7 @@ WORK: Mapping[Job, Work] = {
         kind="all",
         usual="10 * * * *",
         says="snapshot and append-only files, every hour",
+        workflow="RedisBackup",
         needs="redis",
     ),
     Job.MINIO: Work(

@@ -47,6 +47,9 @@ from activities.postgres.serve import Starting
 from activities.postgres.sql import Sql
 from activities.postgres.swap import Swapping
 from activities.probes import Probes
+from activities.redis_backup import RedisBackups
+from activities.redis_proof import RedisProof
+from activities.redis_restore import RedisRestoring
 from activities.reports import Reports
 from activities.retention import Retaining
 from activities.search import Search
@@ -63,6 +66,7 @@ from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, Verif
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
 from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
+from workflows.redis_backup import RedisBackup
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
@@ -72,6 +76,7 @@ WORKFLOWS: list[type] = [
     BaseBackup,
     Dump,
     Protect,
+    RedisBackup,
     ListBackups,
     ShowBackup,
     VerifyBackup,
@@ -181,6 +186,8 @@ class Hands:
             retaining.ensure_retained,
             dumps.ensure_dump,
             dumps.verify_dump,
+            RedisBackups(self._engine, self._secrets, self._tokens, self._settings.state).ensure_redis_backup,
+            RedisProof(self._engine, self._tokens, self._settings.state).verify_redis_restored,
             DumpChecks(*parts).verify_restored,
             Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
         ]
@@ -192,6 +199,7 @@ class Hands:
         quiet, fencing = Quiet(engine, self._sql, state), Fencing(*parts)
         swapping = Swapping(engine, self._tokens, state, self._tools)
         releasing = Releasing(engine, self._tokens, state)
+        redis = RedisRestoring(engine, self._secrets, self._tokens, state, self._tools)
         return [
             quiet.ensure_quiet,
             quiet.ensure_unquiet,
@@ -210,6 +218,8 @@ class Hands:
             swapping.ensure_swapped_in,
             swapping.ensure_swap_settled,
             Starting(*parts).ensure_serving,
+            redis.ensure_redis_prepared,
+            redis.ensure_redis_restored,
             releasing.ensure_released,
             releasing.ensure_discarded,
         ]

@@ -7,6 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.dump import Dumps
     from activities.postgres.rebuild import Rebuilding
     from activities.postgres.restore_dump import DumpChecks
+    from activities.redis_proof import RedisProof
     from activities.shelf import Shelf
     from domain.backups import ShelfOrder, VerifyBackupOrder
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
@@ -51,6 +52,8 @@ class VerifyBackup:
         entry = await errand("Read the entry", Shelf.observe_entry, order)
         if request.restore:
             wanted = EntryTargetOrder(target=target, entry_id=entry.id)
+            if entry.store == "redis":
+                return await errand("Load and compare", RedisProof.verify_redis_restored, wanted)
             return await errand("Restore and compare", DumpChecks.verify_restored, wanted)
         found = bare(await self._read(target, entry))
         return RestoreProven(entry=found, passed=True, sentence=found.sentence)

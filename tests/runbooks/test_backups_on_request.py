@@ -17,12 +17,15 @@ from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, Restore
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
 from domain.errors import BackupUnusable
 from domain.order import Outcome, TargetOrder
+from domain.store_backups import StoreBackupOrder, StoreBackups
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
+from workflows.redis_backup import RedisBackup
 
-WORKFLOWS = [BaseBackup, Dump, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
+STORES = [RedisBackup]
+WORKFLOWS = [BaseBackup, Dump, *STORES, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
@@ -60,6 +63,9 @@ class Shop:
         self._keep(
             "verify_restored", EntryTargetOrder, lambda _: RestoreProven(entry=self.found, passed=False)
         )
+        for hand in ("verify_redis_restored",):
+            self._keep(hand, EntryTargetOrder, lambda _: RestoreProven(entry=self.found, passed=False))
+        self._keep("ensure_redis_backup", StoreBackupOrder, lambda _: StoreBackups(entries=(self.found,)))
         self._keep("ensure_catalogue_rebuilt", TargetOrder, lambda _: Rebuilt(rebuilt=("a",)))
 
     def _keep(self, name: str, order: Any, answer: Callable[[Any], Outcome]) -> None:
@@ -141,10 +147,36 @@ async def test_each_backup_is_verified_by_the_hand_that_knows_it(
     assert proven.entry.id == (entry_of(BACKUP).id if kind == "base" else shop.found.id)
 
 
-async def test_a_restore_that_showed_nothing_is_said_to_have_shown_nothing(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("store", "kind", "hand"),
+    [
+        ("postgres", "daily", "verify_restored"),
+        ("redis", "rdb", "verify_redis_restored"),
+        ("redis", "aof", "verify_redis_restored"),
+    ],
+)
+async def test_a_restore_that_showed_nothing_is_said_to_have_shown_nothing(
+    shop: Shop, store: str, kind: str, hand: str
+) -> None:
+    shop.found = entry(store, kind)
     proven = await shop.run(VerifyBackup, {"backup_id": shop.found.id, "restore": True})
     assert not proven.passed
-    assert {name for name in shop.orders if name.startswith("verify_")} == {"verify_restored"}
+    assert {name for name in shop.orders if name.startswith("verify_")} == {hand}
+
+
+@pytest.mark.parametrize(("workflow", "hand"), [(RedisBackup, "ensure_redis_backup")])
+async def test_a_store_is_backed_up_when_asked_with_nothing_and_when_a_schedule_asks(
+    shop: Shop, workflow: Any, hand: str
+) -> None:
+    made = await shop.run(workflow)
+    assert made.entries == (shop.found,)
+    first = shop.orders[hand]
+    assert (first.reason, first.scheduled_for, bool(first.label)) == ("", None, True)
+    asked = {"stack": "lab", "reason": "by schedule", "scheduled_for": "2026-11-22T03:10:00Z"}
+    await shop.run(workflow, asked, workflow_id="again")
+    second = shop.orders[hand]
+    assert (second.reason, second.scheduled_for) == ("by schedule", datetime(2026, 11, 22, 3, 10, tzinfo=UTC))
+    assert second.label != first.label
 
 
 async def test_a_damaged_backup_fails_its_verification_at_once(shop: Shop) -> None:

@@ -1,0 +1,112 @@
+"""Makes a server write what is to be copied: a snapshot of its own, append-only files that nobody rewrites.
+
+The rewriting of append-only files is switched off while they are copied. What the setting was is on disk
+before it is changed, so that a killed worker's next attempt puts it back (F-J3).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from activities.pulse import beat
+from activities.records import Records
+from activities.redis_server import LOADING, BusyError, RedisServer
+from domain.errors import Refused, Unavailable
+
+KIND = "redis-rewrite"
+_SETTING = "auto-aof-rewrite-percentage"
+_OFF = "0"
+_LIMIT_SECONDS = 4 * 3600.0
+_POLL_SECONDS = 0.1
+
+
+def ensure_saved(server: RedisServer, why_not: Callable[[], str]) -> int:
+    """Have the server finish a snapshot that it began after this call; return when that was, by its clock.
+
+    One that runs already is waited for and does not count: it may be older than what was asked for.
+    ``why_not`` tells what the server's log says. Raises ``Unavailable`` (``redis-save-failed``) or
+    ``Refused`` (``no-room``).
+    """
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while True:
+        asked = server.seconds()
+        try:
+            server.save_in_background()
+            break
+        except BusyError as busy:
+            _pause(deadline, server, f"waiting until Redis can begin a snapshot: {busy}")
+        except Unavailable as error:
+            if error.code == LOADING:
+                raise
+            raise _failed(server, why_not() or error.what) from None
+    while (state := server.info("persistence")).get("rdb_bgsave_in_progress"):
+        _pause(deadline, server, f"Redis writes its snapshot: {_progress(state)}")
+    if state.get("rdb_last_bgsave_status") != "ok":
+        raise _failed(server, why_not())
+    if int(state.get("rdb_last_save_time", 0)) < asked:
+        raise _failed(server, "it ended, and the time of the last snapshot did not move")
+    return asked
+
+
+@contextmanager
+def rewrites_held_back(server: RedisServer, records: Records, name: str) -> Iterator[None]:
+    """Let nothing rewrite the append-only files meanwhile; one that runs is waited for.
+
+    Afterwards the setting is what it was, also when an attempt before this one died in here.
+    """
+    settle_rewrites(server, records, name)
+    was = server.setting(_SETTING)
+    if was is not None and was != _OFF:
+        records.write(KIND, name, {"was": was})
+        server.set(_SETTING, _OFF)
+    try:
+        deadline = time.monotonic() + _LIMIT_SECONDS
+        while rewrites(server):
+            _pause(deadline, server, "waiting for the rewrite of the append-only files to end")
+        yield
+    finally:
+        settle_rewrites(server, records, name)
+
+
+def settle_rewrites(server: RedisServer, records: Records, name: str) -> None:
+    """Put the setting back that an attempt has changed; what people have set since then stays."""
+    record = records.read(KIND, name)
+    if record is None:
+        return
+    if server.setting(_SETTING) == _OFF:
+        server.set(_SETTING, str(record["was"]))
+    records.remove(KIND, name)
+
+
+def rewrites(server: RedisServer) -> bool:
+    """Tell whether the append-only files are rewritten, or will be as soon as possible."""
+    state = server.info("persistence")
+    return bool(state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled"))
+
+
+def _failed(server: RedisServer, said: str) -> Refused | Unavailable:
+    what = f"Redis could not write its snapshot: {said or 'its log does not say why'}"
+    if "no space left" in said.lower():
+        return Refused(what, where=server.where, hint="make room on its filesystem", code="no-room")
+    return Unavailable(
+        what,
+        where=server.where,
+        hint="look at its log, its disk and vm.overcommit_memory of the host",
+        code="redis-save-failed",
+    )
+
+
+def _pause(deadline: float, server: RedisServer, sentence: str) -> None:
+    if time.monotonic() > deadline:
+        raise Unavailable(f"no end of it: {sentence}", where=server.where, code="redis-save-slow")
+    beat(sentence)
+    time.sleep(_POLL_SECONDS)
+
+
+def _progress(state: dict[str, Any]) -> str:
+    done, total = (
+        int(state.get("current_save_keys_processed", 0)),
+        int(state.get("current_save_keys_total", 0)),
+    )
+    return f"{done:,} of {total:,} keys" if total else "it has begun"
