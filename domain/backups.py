@@ -142,6 +142,8 @@ class BackupChoice(Outcome):
     passed_over: tuple[PassedOver, ...] = ()
     missing: str = ""
     """When there is none: what is missing and how to get it."""
+    none_usable: bool = False
+    """There is none because the shelf holds none that can be used; one from elsewhere would help."""
     last_wal_segment: str = ""
     wal_until: datetime | None = None
     """Time of the newest WAL in the archive: what lies behind it would be lost."""

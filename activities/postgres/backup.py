@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from temporalio import activity
 
 from activities import catalogue, entries, plain_files
 from activities.engine import ContainerState, Engine, Job
+from activities.offsite_progress import Progress
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_contents
@@ -31,7 +33,7 @@ _LABEL_LABEL = "dr.backup-label"
 _LIMIT_SECONDS = 24 * 3600.0
 _SEEN = "contents.json"
 _SPARE = 1.1
-_PROGRESS = re.compile(r"(\d+)/(\d+) kB \((\d+)%\)")
+_PROGRESS = re.compile(r"(\d+)/(\d+) kB \(\d+%\)")
 _FACTS = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),
@@ -82,7 +84,7 @@ class Backups:
         job = self._job(order, root, name)
         partial = _partial(root, job.labels[_LABEL_BACKUP])
         seen = self._begin(target, job, partial)
-        state, log, _ = self._engine.follow(job, _tell, limit_seconds=_LIMIT_SECONDS)
+        state, log, _ = self._engine.follow(job, _telling(), limit_seconds=_LIMIT_SECONDS)
         if state.exit_code != 0:
             self._discard(state, partial)
             raise Unavailable(
@@ -271,13 +273,19 @@ def _partial(root: Path, backup_id: str) -> Path:
     return Path(path_under(str(root), f"base/.{backup_id}.partial"))
 
 
-def _tell(line: str) -> None:
-    found = _PROGRESS.search(line)
-    if found is None:
-        beat("the backup runs")
-        return
-    done, total, percent = (int(word) for word in found.groups())
-    beat(f"backup {percent} %: {spoken_bytes(done * 1024)} of {spoken_bytes(total * 1024)}")
+def _telling() -> Callable[[str], None]:
+    progress = Progress("backup", 0)
+
+    def tell(line: str) -> None:
+        found = _PROGRESS.search(line)
+        if found is None:
+            beat("the backup runs")
+            return
+        done, total = (int(word) * 1024 for word in found.groups())
+        progress.at(done, total)
+        beat(progress.sentence())
+
+    return tell
 
 
 def _last_line(log: str) -> str:

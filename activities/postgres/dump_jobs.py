@@ -14,6 +14,7 @@ from activities.engine import Engine, Job
 from activities.postgres import shelf
 from activities.postgres.one_shot import shell
 from activities.pulse import beat
+from activities.reading import Reading
 from domain.backups import spoken_bytes
 from domain.dumps import GLOBALS
 from domain.entries import Entry
@@ -193,7 +194,11 @@ def _read(engine: Engine, target: Target, directory: Path, name: str, script: st
     )
     # The answer of an earlier attempt may be stale.
     engine.remove(job.name, force=True)
-    state, log, _ = engine.follow(job, lambda _: beat(f"reading {name}"), limit_seconds=_LIMIT_SECONDS)
+    path = directory / name
+    size = path.lstat().st_size if path.is_file() else 0
+    state, log, _ = engine.follow(
+        job, Reading(engine, job.name, f"reading {name}", size), limit_seconds=_LIMIT_SECONDS
+    )
     engine.remove(state.id, force=True)
     return state.exit_code or 0, log
 
