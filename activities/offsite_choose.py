@@ -14,6 +14,7 @@ from domain.choice import why_unfit
 from domain.errors import BackupUnusable, Refused
 from domain.offsite_copies import (
     MANIFEST,
+    OF_ONE_COPY,
     SEALED,
     WAL,
     FarChoice,
@@ -26,8 +27,6 @@ from domain.wal import is_segment
 _POSTGRES = "postgres"
 _BASE = "base"
 _NAMED = 50
-_OF_ONE_COPY = {"not-sealed", "backup-key-missing", "backup-key-wrong"}
-"""Refusals that say nothing about the next copy: it may be sealed, and with another key."""
 
 
 class OffsiteChoosing:
@@ -72,7 +71,7 @@ class OffsiteChoosing:
                 manifest = read_manifest(order, bucket, self._side.keys.find, entry)
                 backup = Backup.model_validate_json(manifest.entry)
             except (BackupUnusable, Refused) as error:
-                if isinstance(error, Refused) and error.code not in _OF_ONE_COPY:
+                if isinstance(error, Refused) and error.code not in OF_ONE_COPY:
                     raise
                 reason = f"its far copy cannot be used: {error.what}"
             except ValueError:

@@ -18,6 +18,7 @@ from domain.backups import Backup, spoken_bytes
 from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
 from domain.offsite_copies import (
+    OF_ONE_COPY,
     FarEntry,
     FarFile,
     FarManifest,
@@ -61,7 +62,9 @@ class OffsiteFetching:
         """
         try:
             fetched = self.ensure_fetched(order)
-        except BackupUnusable as error:
+        except (BackupUnusable, Refused) as error:
+            if isinstance(error, Refused) and error.code not in OF_ONE_COPY:
+                raise
             said = f"its far copy cannot be used: {error.what}"
             return Recalled(id=order.entry_id, problem=said, sentence=f"{order.entry_id}: {said}")
         beside = f" What lay in its place is kept: {', '.join(fetched.aside)}." if fetched.aside else ""

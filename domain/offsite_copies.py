@@ -17,6 +17,8 @@ MANIFEST = "manifest"
 SEALED = ".sealed"
 DIGEST = "dr-sha256"
 """Metadata of an object in clear: the SHA-256 of its content in hex."""
+OF_ONE_COPY = frozenset({"not-sealed", "backup-key-missing", "backup-key-wrong", "offsite-missing"})
+"""Refusals that say nothing about other copies: they may be sealed, and with another key."""
 _LONGEST = 1000
 _LARGEST = 2**62
 _DIGEST = r"^[0-9a-f]{64}$"
