@@ -56,8 +56,19 @@ def id_in(directory: Path) -> str:
 class DumpJobs:
     """The jobs of one dump that is being made."""
 
-    def __init__(self, engine: Engine, target: Target, partial: Path, environment: dict[str, str]) -> None:
-        """``partial`` is its directory on the host, ``environment`` how its programs connect."""
+    def __init__(
+        self,
+        engine: Engine,
+        target: Target,
+        partial: Path,
+        environment: dict[str, str],
+        stand_back: Callable[[], None],
+    ) -> None:
+        """``partial`` is its directory on the host, ``environment`` how its programs connect.
+
+        ``stand_back`` is asked at each look at a job, and raises when this dump must not go on.
+        """
+        self._stand_back = stand_back
         self._engine = engine
         self._target = target
         self._partial = partial
@@ -107,7 +118,13 @@ class DumpJobs:
         Raises ``Refused`` (``no-room``) when the disk is full and ``Unavailable`` (``dump-failed``) else.
         """
         path = self._partial / file
-        state, log, _ = self._engine.follow(job, _progress(path, what), limit_seconds=_LIMIT_SECONDS)
+        tell = _progress(path, what)
+
+        def look(line: str) -> None:
+            self._stand_back()
+            tell(line)
+
+        state, log, _ = self._engine.follow(job, look, limit_seconds=_LIMIT_SECONDS)
         self._engine.remove(state.id, force=True)
         if "No space left" in log:
             raise no_room(f"the disk is full: {what} could not be written", self._target.shelf)

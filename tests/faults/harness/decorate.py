@@ -210,13 +210,15 @@ def _by_handle(numbering: Numbering) -> None:
 
     def renamed(src: Any, dst: Any, *given: Any, **named: Any) -> None:
         if named.get("src_dir_fd") is None or not numbering.wide:
-            return rename(src, dst, *given, **named)
-        return numbering.around("file", f"name {dst}", lambda: rename(src, dst, *given, **named))
+            rename(src, dst, *given, **named)
+            return
+        numbering.around("file", f"name {dst}", lambda: rename(src, dst, *given, **named))
 
     def made(path: Any, *given: Any, **named: Any) -> None:
         if named.get("dir_fd") is None or not numbering.wide:
-            return mkdir(path, *given, **named)
-        return numbering.around("file", f"make {path}", lambda: mkdir(path, *given, **named))
+            mkdir(path, *given, **named)
+            return
+        numbering.around("file", f"make {path}", lambda: mkdir(path, *given, **named))
 
     os.rename, os.mkdir = renamed, made
 

@@ -1,5 +1,6 @@
 """Every change that a copy makes far away fails once, before and after it happened: the same copies."""
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -86,7 +87,9 @@ def test_every_change_of_a_copy_may_fail_once(bench: Bench, seen: Seen, deed: De
             # More often than the client itself tries: the hand has to fail.
             trouble = Trouble(deed, method, f"{place_in(path)}$", times=1000)
             between.troubles.append(trouble)
-            with pytest.raises(Unavailable):
+            # What was carried out is found there when the client asks again: that is survived at once.
+            survived = deed == "cut answer"
+            with contextlib.suppress(Unavailable) if survived else pytest.raises(Unavailable):
                 place.copy()
             assert trouble.met, f"void: {method} {path} was not met"
             between.troubles.clear()

@@ -1,8 +1,8 @@
 """What a recovery asks of the far side when its shelf is lost or refused: choose, then fetch in its place."""
 
 import shutil
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,7 +189,7 @@ def test_without_room_nothing_is_fetched(place: Place, seen: Seen, monkeypatch: 
     place.copy()
     before = tree(bases(place))
     shutil.rmtree(place.shelf)
-    room = namedtuple("room", "f_bavail f_frsize")(2 * 1024 * 1024, 1)  # noqa: PYI024 - what statvfs gives
+    room = SimpleNamespace(f_bavail=2 * 1024 * 1024, f_frsize=1)
     monkeypatch.setattr("activities.offsite_inflow.os.statvfs", lambda _: room)
     with pytest.raises(Refused, match="no-room") as refused:
         recall(place)
