@@ -1,4 +1,4 @@
-"""Backups, retention and verification that meet each other or a recovery: who yields, and what is said of it."""
+"""Backups, retention and verification that meet each other or a recovery: who yields, and what is said."""
 
 import asyncio
 import threading
@@ -78,7 +78,7 @@ async def test_a_scheduled_backup_that_runs_when_a_recovery_starts_stands_down_o
 
 @pytest.mark.fault("C10")
 async def test_two_base_backups_never_run_at_once_whoever_starts_them(stage: Stage, seen: Seen) -> None:
-    """F-C10: two backups overlap: by schedule and by hand they meet in one lock, and the second is skipped."""
+    """F-C10: two backups overlap: by schedule and by hand they meet in one lock; the second is skipped."""
     go, at_work, most = threading.Event(), [0], [0]
 
     def take(_: Any) -> Any:
@@ -112,7 +112,7 @@ async def test_retention_with_a_clock_far_ahead_removes_nothing_during_an_incide
     for job in (Job.POSTGRES_BASE, Job.POSTGRES_DAILY):
         first, last = (datetime.fromisoformat(f"2026-01-0{day}T00:00:00+00:00") for day in (1, 4))
         await stage.backfill(job, first, last)
-        await stage.until(lambda job=job: len(stage.shelf.taken.get(job.value, [])) >= 3)  # type: ignore[misc]
+        await stage.until(lambda job=job: len(stage.shelf.taken.get(job.value, [])) >= 3)
     held = len(stage.shelf.held)
     recovery = await open_a_recovery(stage.client)
     with pytest.raises(WorkflowFailureError) as failed:
@@ -139,12 +139,13 @@ async def retain(stage: Stage) -> Any:
 class WithVerification(Hands):
     """Answers for the verification of a backup too; it waits until it is let go."""
 
-    let_go = threading.Event()
+    begun, let_go = threading.Event(), threading.Event()
 
     def __init__(self, state: Path, client: Client) -> None:
         super().__init__(state, client)
 
         def verify(_: Any) -> Any:
+            self.begun.set()
             self.let_go.wait(60)
             return BACKUP
 
@@ -164,8 +165,7 @@ async def test_a_recovery_does_not_wait_for_a_verification_that_runs(
             verifying = await bench.client.start_workflow(
                 VerifyBackup.run, id="verify", task_queue=names.CONTROL_QUEUE
             )
-            while "verify_backup" not in bench.hands.called:
-                await asyncio.sleep(0.05)
+            await asyncio.to_thread(WithVerification.begun.wait, 60)
             handle = await bench.start()
             view = await bench.until(handle, "gate")
             await handle.signal("approve", {"gate": view.gate, "digest": view.digest, "by": "an approver"})
