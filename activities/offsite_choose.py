@@ -12,16 +12,8 @@ from activities.pulse import beat
 from domain.backups import Backup, ChooseOrder, PassedOver, spoken_bytes
 from domain.choice import why_unfit
 from domain.errors import BackupUnusable, Refused
-from domain.offsite_copies import (
-    MANIFEST,
-    OF_ONE_COPY,
-    SEALED,
-    WAL,
-    FarChoice,
-    FarChooseOrder,
-    FarEntry,
-    place_of,
-)
+from domain.far_choice import OF_ONE_COPY, FarChoice, FarChooseOrder
+from domain.offsite_copies import MANIFEST, SEALED, WAL, FarEntry, place_of
 from domain.wal import is_segment
 
 _POSTGRES = "postgres"

@@ -17,17 +17,8 @@ from activities.tokens import Tokens
 from domain.backups import Backup, spoken_bytes
 from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
-from domain.offsite_copies import (
-    OF_ONE_COPY,
-    FarEntry,
-    FarFile,
-    FarManifest,
-    Fetched,
-    FetchOrder,
-    Recalled,
-    context_of,
-    place_of,
-)
+from domain.far_choice import OF_ONE_COPY, Recalled
+from domain.offsite_copies import FarEntry, FarFile, FarManifest, Fetched, FetchOrder, context_of, place_of
 
 FETCHING = ".fetching"
 """Not ``.partial``: a backup in the making clears away what has that name and is of no job."""

@@ -194,9 +194,6 @@ class Receiving(Outcome):
     """Newest closed segment in the directory."""
 
 
-_GIGABYTE = 1e9
-
-
 def spoken_bytes(size: float) -> str:
     """Return a size as a person would say it."""
-    return f"{size / _GIGABYTE:.2f} GB" if size >= _GIGABYTE else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.2f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

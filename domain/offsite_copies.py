@@ -17,8 +17,6 @@ MANIFEST = "manifest"
 SEALED = ".sealed"
 DIGEST = "dr-sha256"
 """Metadata of an object in clear: the SHA-256 of its content in hex."""
-OF_ONE_COPY = frozenset({"not-sealed", "backup-key-missing", "backup-key-wrong", "offsite-missing"})
-"""Refusals that say nothing about other copies: they may be sealed, and with another key."""
 _LONGEST = 1000
 _LARGEST = 2**62
 _DIGEST = r"^[0-9a-f]{64}$"
@@ -47,15 +45,6 @@ class FetchOrder(OffsiteOrder):
     """With a base backup, the WAL from its start on comes too."""
     instead: bool = False
     """What lies here under its names was refused: it is kept aside where it is not as the copy."""
-
-
-class FarChooseOrder(OffsiteOrder):
-    """Choose among the base backups off-site; what is judged is what the shelf's choice judges too."""
-
-    before: AwareDatetime | None = None
-    system_identifier: str | None = None
-    excluded: tuple[PassedOver, ...] = ()
-    """Backups that this run has tried already, with what was wrong."""
 
 
 class FarFile(Value):
@@ -140,32 +129,6 @@ class CopiedOffsite(Outcome):
     """Objects that were read back, because the far side states no checksum."""
     seconds: float = 0.0
     strangers: tuple[PassedOver, ...] = ()
-
-
-class FarChoice(Outcome):
-    """The base backup to bring back from off-site, or none with the reason."""
-
-    entry_id: str = ""
-    ended_at: AwareDatetime | None = None
-    bytes: int = 0
-    passed_over: tuple[PassedOver, ...] = ()
-    missing: str = ""
-    """When there is none: what is missing and how to get it."""
-    newest_segment: str = ""
-    """Where the far archive ends: what was committed behind it may be lost."""
-    wal_until: AwareDatetime | None = None
-    """When that segment was copied."""
-
-
-class Recalled(Outcome):
-    """A far copy that was brought back for a recovery, or what is wrong with it."""
-
-    id: str
-    problem: str = ""
-    """Not empty: it cannot be used, another one may."""
-    segments: int = 0
-    aside: tuple[str, ...] = ()
-    """What lay in its place and is kept beside it, relative to the shelf."""
 
 
 class Fetched(Outcome):

@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.offsite_fetch import OffsiteFetching
     from domain.backups import BackupChoice, PassedOver
     from domain.diagnosis import Assessment
+    from domain.far_choice import FarChoice, FarChooseOrder, Recalled
     from domain.offsite import OffsitePolicy
-    from domain.offsite_copies import FarChoice, FarChooseOrder, FetchOrder, Recalled
+    from domain.offsite_copies import FetchOrder
     from domain.order import Target
     from workflows.opening import Opening
 

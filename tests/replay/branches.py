@@ -6,8 +6,8 @@ from typing import Any
 from domain.backups import BackupChoice
 from domain.diagnosis import Verdict
 from domain.errors import Refused
+from domain.far_choice import Recalled
 from domain.ledger import Loss, MeasuredLoss, StoreLoss
-from domain.offsite_copies import Recalled
 from domain.reindexing import Reindexed
 from tests.runbooks.conftest import Bench, assessment
 from tests.runbooks.test_index_damage import INDEX, in_turn, lying

@@ -38,10 +38,11 @@ from domain.backups import (
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
 from domain.errors import DrError, Unavailable
 from domain.exchange import SwapOrder, Swapped, SwapSettled
+from domain.far_choice import FarChoice, FarChooseOrder, Recalled
 from domain.gates import GatePolicy
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView, Told
 from domain.ledger import Downtime, DowntimeOrder, Loss, LossOrder, MarkersPaused, MeasuredLoss, StoreLoss
-from domain.offsite_copies import FarChoice, FarChooseOrder, FetchOrder, Recalled
+from domain.offsite_copies import FetchOrder
 from domain.order import Facts, Order, Outcome, PostgresTarget, ServiceTarget, StackOrder, Target, TargetOrder
 from domain.recovery import (
     Copy,

@@ -8,9 +8,9 @@ import pytest
 
 from domain.backups import BackupChoice, PassedOver
 from domain.errors import Refused, Unavailable
+from domain.far_choice import FarChoice, Recalled
 from domain.incident import RecoveryRequest
 from domain.offsite import OffsitePolicy
-from domain.offsite_copies import FarChoice, Recalled
 from domain.order import Facts
 from domain.recovery import LastWal
 from tests.runbooks.conftest import BACKUP, STACK, TARGET, Bench

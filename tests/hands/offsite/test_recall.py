@@ -15,7 +15,8 @@ from activities.offsite_choose import OffsiteChoosing
 from activities.offsite_fetch import OffsiteFetching
 from domain.backups import PassedOver
 from domain.errors import Refused, Unavailable
-from domain.offsite_copies import FarChoice, FarChooseOrder, FetchOrder, Recalled
+from domain.far_choice import FarChoice, FarChooseOrder, Recalled
+from domain.offsite_copies import FetchOrder
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
