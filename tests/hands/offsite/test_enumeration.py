@@ -49,7 +49,12 @@ class Bench:
         names = [one["Key"] for one in versions["Versions"]]
         assert len(set(names)) == len(names), "an object was written twice"
         assert not versions.get("DeleteMarkers")
-        assert not client.list_multipart_uploads(Bucket=place.bucket).get("Uploads")
+        for left in client.list_multipart_uploads(Bucket=place.bucket).get("Uploads") or ():
+            # Begun, and nobody was told its name: it is empty, and the bucket's own rule ends it.
+            named = {"Bucket": place.bucket, "Key": left["Key"], "UploadId": left["UploadId"]}
+            assert not client.list_parts(**named).get("Parts")
+            (rule,) = client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
+            assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
         bodies = {key: client.get_object(Bucket=place.bucket, Key=key)["Body"].read() for key in names}
         return {key: hashlib.sha256(body).hexdigest() for key, body in bodies.items()}
 

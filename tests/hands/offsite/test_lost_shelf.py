@@ -105,16 +105,16 @@ def test_where_its_wal_does_not_follow_the_far_archive_the_chain_ends_there_and_
     scene: Scene,  # noqa: F811 - the fixture
     copied: Place,
 ) -> None:
-    server = scene.server
+    living = scene.server
     scene.engine.remove(f"dr-{scene.target.stack}-receiver", force=True)
-    server.do(
+    living.do(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'dr_%'"
     )
     for _ in range(3):
-        server.do("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'test', 'another segment')")
+        living.do("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'test', 'another segment')")
     for _ in range(2):
-        server.do("CHECKPOINT")
-    server.do("INSERT INTO users VALUES (1003, 'behind the gap')")
+        living.do("CHECKPOINT")
+    living.do("INSERT INTO users VALUES (1003, 'behind the gap')")
     scene.kill_server()
     scene.restore()
     copy = scene.follow()
