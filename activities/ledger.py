@@ -31,12 +31,15 @@ from domain.ledger import (
     longest_gap,
 )
 from domain.markers import StoreCheck, check_markers, few, skew_seconds
+from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Outcome, TargetOrder
 from domain.recovery import Copy
 
 SETTLE_SECONDS = 10.0
 """A marker that is on its way has ended by then: its deadlines are shorter."""
 
+_STANDING_BACK = {"base-backup", "dump"}
+"""Roles of the jobs that end by themselves once a recovery is open."""
 _SPOKEN = {
     Store.POSTGRES: "PostgreSQL",
     Store.REDIS: "Redis",
@@ -152,11 +155,16 @@ class Ledger:
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_recovery_flagged(self, order: TargetOrder) -> Outcome:
-        """Say that a recovery is open: nothing is pruned, PostgreSQL gets inserts only."""
+        """Say that a recovery is open: nothing is pruned, markers are inserts only, backups stand back."""
         files = LedgerFiles(self._state, order.target.stack)
+        running = self._engine.labelled(f"{LABEL_STACK}={order.target.stack}")
+        backups = sorted(
+            job.name for job in running if job.running and job.labels.get(LABEL_ROLE) in _STANDING_BACK
+        )
         put_flag(files.recovery_open, order.recovery_id)
         _settle(files)
-        return Outcome(sentence="Markers are kept and only inserted while this recovery is open")
+        said = f"; it stands back for this one: {', '.join(backups)}" if backups else ""
+        return Outcome(sentence=f"Markers are kept and only inserted while this recovery is open{said}")
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_recovery_cleared(self, order: TargetOrder) -> Outcome:

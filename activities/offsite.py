@@ -14,13 +14,15 @@ from urllib.parse import quote
 from temporalio import activity
 
 from activities import plain_files
+from activities.alone import alone
 from activities.backup_keys import BackupKeys
 from activities.bucket import Bucket
 from activities.offsite_progress import Progress
 from activities.offsite_send import Sender, Sent
-from activities.offsite_shelf import Inside, Segment, Shelved, look_inside, segments, shelved
+from activities.offsite_shelf import Inside, Segment, Shelved, look_inside, segments, shelved, size_of
 from activities.offsite_side import FarSide
 from activities.offsite_together import together
+from activities.open_recovery import refuse_while_recovering
 from activities.pulse import beat
 from activities.sealing import Clear, Held, Readable, digest_of, repeatable
 from activities.tokens import Tokens
@@ -59,47 +61,52 @@ class OffsiteCopies:
     def ensure_copied_offsite(self, order: CopyOrder) -> CopiedOffsite:
         """Copy every finished entry and every closed segment that is not there yet, and prove each.
 
-        Raises ``Unavailable`` (what came over stays, the next attempt goes on), ``Refused``, and at the
-        end ``VerificationFailed`` (``offsite-incomplete``) for what could not be copied: the rest was.
+        Raises ``Unavailable`` (what came over stays, the next attempt goes on), ``Refused`` (also once a
+        recovery is open), and at the end ``VerificationFailed`` (``offsite-incomplete``) for what did not go.
         """
         self._tokens.admit(order, order.target.stack)
-        return _Copying(self._side.bucket(order), self._side.keys, order).everything()
+        with alone(self._side.state, f"offsite-{order.target.stack}"):
+            return _Copying(self._side, order).everything()
 
 
 class _Copying:
     """One run over the shelf."""
 
-    def __init__(self, bucket: Bucket, keys: BackupKeys, order: CopyOrder) -> None:
-        self._bucket = bucket
-        self._keys = keys
+    def __init__(self, side: FarSide, order: CopyOrder) -> None:
+        self._bucket: Bucket = side.bucket(order)
+        self._keys: BackupKeys = side.keys
+        self._state = side.state
         self._order = order
         self._policy = order.policy
         self._stack = order.target.stack
         self._root = order.policy.root(self._stack)
-        self._key = keys.current() if order.policy.encrypt else None
+        self._key = self._keys.current() if order.policy.encrypt else None
         self._suffix = SEALED if self._key else ""
         self._progress = Progress("off-site copy", 0)
-        self._sender = Sender(bucket, order.policy, self._arrived)
+        self._sender = Sender(self._bucket, order.policy, self._arrived)
         self._read_back = 0
         self._there: set[str] = set()
         """Names that a listing has just shown; others need no look before they are written."""
 
     def everything(self) -> CopiedOffsite:
         """Copy entries, newest first, then the WAL."""
+        self._stand_back()
         shelf = Path(self._order.target.shelf)
         found, strangers = shelved(shelf)
         beat(f"off-site copy: looking at {len(found)} entries")
         due = [one for one in found if self._bucket.head(self._manifest_of(one)) is None]
-        self._progress = Progress("off-site copy", sum(_size_of(one) for one in due))
+        self._progress = Progress("off-site copy", sum(size_of(one) for one in due))
         problems: list[DrError] = []
         copied: list[str] = []
         for one in due:
+            self._stand_back()
             try:
                 self._entry(one)
                 copied.append(one.id)
             except (BackupUnusable, VerificationFailed) as error:
                 problems.append(error)
                 self._sender.stopped.clear()
+        self._stand_back()
         wal = self._missing_segments(segments(shelf))
         self._progress.more(sum(one.bytes for one in wal))
         problems += [error for error in self._each(self._segment, wal) if error is not None]
@@ -112,6 +119,10 @@ class _Copying:
                 code="offsite-incomplete",
             )
         return self._told(copied, len(found) - len(due), len(wal), strangers)
+
+    def _stand_back(self) -> None:
+        """Leave room, disk and network to a recovery that is open (I3); what came over stays."""
+        refuse_while_recovering(self._state, self._stack, self._order)
 
     def _told(self, copied: list[str], there: int, wal: int, strangers: list[PassedOver]) -> CopiedOffsite:
         progress, how = self._progress, f"sealed with {self._key.id}" if self._key else "in clear"
@@ -283,12 +294,6 @@ class _Copying:
 
 def _anything(_body: bytes, _offset: int) -> None:
     """Let everything pass: the policy says that copies leave in clear."""
-
-
-def _size_of(one: Shelved) -> int:
-    return sum(
-        (Path(folder) / name).lstat().st_size for folder, _, names in os.walk(one.directory) for name in names
-    )
 
 
 def _damaged(path: Path, what: str) -> BackupUnusable:

@@ -3,44 +3,26 @@
 import hashlib
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from temporalio import activity
 
 from activities import plain_files
-from activities.bucket import Bucket, FarObject
+from activities.alone import alone
+from activities.offsite_fetch_wal import WalFetching
+from activities.offsite_inflow import Inflow, digest_here
 from activities.offsite_list import read_manifest
-from activities.offsite_progress import Progress
 from activities.offsite_side import FarSide
-from activities.offsite_together import together
-from activities.sealing import opened_chunks
 from activities.tokens import Tokens
 from domain.backups import Backup, spoken_bytes
 from domain.entries import ENTRY
-from domain.errors import BackupUnusable, DrError, Refused, Unavailable
-from domain.offsite_copies import (
-    DIGEST,
-    SEALED,
-    WAL,
-    FarEntry,
-    FarFile,
-    FarManifest,
-    Fetched,
-    FetchOrder,
-    context_of,
-    place_of,
-)
-from domain.trimming import untrimmed
-from domain.wal import history_of, is_segment
+from domain.errors import BackupUnusable, Refused
+from domain.far_choice import OF_ONE_COPY, Recalled
+from domain.offsite_copies import FarEntry, FarFile, FarManifest, Fetched, FetchOrder, context_of, place_of
 
-T = TypeVar("T")
-R = TypeVar("R")
-
+FETCHING = ".fetching"
+"""Not ``.partial``: a backup in the making clears away what has that name and is of no job."""
 _POSTGRES = "postgres"
-_SPARE = 1.05
 
 
 class OffsiteFetching:
@@ -59,53 +41,79 @@ class OffsiteFetching:
         ``no-room``, ``backup-key-missing``), ``Unavailable``; what came already is kept for the next attempt.
         """
         self._tokens.admit(order, order.target.stack)
-        return _Fetching(self._side, order).everything()
+        # An attempt that hangs in another process would write into the same unfinished directory.
+        with alone(self._side.state, f"fetch-{order.target.stack}"):
+            return _Fetching(Inflow(self._side, order)).everything()
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def ensure_recalled(self, order: FetchOrder) -> Recalled:
+        """Bring one entry back in the place of what a recovery could not use.
+
+        A copy that is damaged is an answer, since another one may be whole; the rest is raised as above.
+        """
+        try:
+            fetched = self.ensure_fetched(order)
+        except (BackupUnusable, Refused) as error:
+            if isinstance(error, Refused) and error.code not in OF_ONE_COPY:
+                raise
+            said = f"its far copy cannot be used: {error.what}"
+            return Recalled(id=order.entry_id, problem=said, sentence=f"{order.entry_id}: {said}")
+        beside = f" What lay in its place is kept: {', '.join(fetched.aside)}." if fetched.aside else ""
+        return Recalled(
+            id=fetched.id,
+            segments=fetched.segments,
+            aside=fetched.aside,
+            sentence=f"{fetched.sentence}{beside}",
+        )
 
 
 class _Fetching:
-    """One way back."""
+    """One way back of one entry."""
 
-    def __init__(self, side: FarSide, order: FetchOrder) -> None:
-        self._order = order
-        self._bucket: Bucket = side.bucket(order)
-        self._find = side.keys.find
-        self._stack = order.target.stack
-        self._shelf = Path(order.target.shelf)
-        self._root = order.policy.root(self._stack)
-        self._suffix = SEALED if order.policy.encrypt else ""
-        self._progress = Progress("fetching", 0)
-        self._stopped = threading.Event()
+    def __init__(self, inflow: Inflow) -> None:
+        self._inflow = inflow
+        self._order = inflow.order
+        self._shelf = inflow.shelf
 
     def everything(self) -> Fetched:
         """Fetch the entry, then the WAL that it needs."""
         entry = self._chosen()
-        manifest = read_manifest(self._order, self._bucket, self._find, entry)
+        inflow = self._inflow
+        manifest = read_manifest(self._order, inflow.bucket, inflow.find, entry)
+        _require_entry(manifest)
         final = self._shelf / entry.store / entry.kind / entry.id
-        self._progress = Progress(f"fetching {entry.id}", sum(file.bytes for file in manifest.files))
-        if not (final / ENTRY).is_file():
-            self._fetch(manifest, final)
-        segments = self._wal(manifest) if self._order.wal and _is_base(manifest) else 0
         size = sum(file.bytes for file in manifest.files)
-        wal = f" and {segments} WAL files" if segments else ""
+        inflow.begin(f"fetching {entry.id}", size)
+        wal = WalFetching(inflow, manifest) if self._order.wal and _is_base(manifest) else None
+        due = not self._is_here(manifest, final)
+        partial = final.with_name(f".{final.name}{FETCHING}")
+        missing = self._still_missing(partial, manifest) if due else 0
+        inflow.require_room(missing + (wal.missing_bytes() if wal else 0))
+        if due:
+            self._fetch(manifest, partial, final)
+        inflow.note_aside(final)
+        segments = wal.fetch() if wal else 0
+        said = f" and {segments} WAL files" if segments else ""
         return Fetched(
             sentence=f"{entry.store} {entry.id} is back on the shelf: {len(manifest.files)} files,"
-            f" {spoken_bytes(size)}{wal}, every checksum as it was.",
+            f" {spoken_bytes(size)}{said}, every checksum as it was.",
             id=entry.id,
             store=entry.store,
             kind=entry.kind,
             path=str(final.relative_to(self._shelf)),
             bytes=size,
             segments=segments,
+            aside=tuple(inflow.aside[:50]),
         )
 
     def _chosen(self) -> FarEntry:
         """Return the entry that is asked for; without an id the newest whole base backup."""
-        wanted = self._order.entry_id
-        within = self._root if wanted else f"{self._root}{_POSTGRES}/base/"
+        wanted, root = self._order.entry_id, self._inflow.root
+        within = root if wanted else f"{root}{_POSTGRES}/base/"
         found = []
-        for far in self._bucket.listed(within):
-            place = place_of(far.key, self._root)
-            if place is None or place[3] != f"manifest{self._suffix or '.json'}":
+        for far in self._inflow.bucket.listed(within):
+            place = place_of(far.key, root)
+            if place is None or place[3] != f"manifest{self._inflow.suffix or '.json'}":
                 continue
             if not wanted or place[2] == wanted:
                 store, kind, entry_id, _ = place
@@ -119,14 +127,26 @@ class _Fetching:
             )
         return max(found, key=lambda one: one.id)
 
-    def _fetch(self, manifest: FarManifest, final: Path) -> None:
-        partial = final.with_name(f".{final.name}.partial")
+    def _is_here(self, manifest: FarManifest, final: Path) -> bool:
+        """Tell whether the entry need not come: it is here, and not what a recovery could not use."""
+        if not (final / ENTRY).is_file():
+            return False
+        if not self._order.instead or self._inflow.was_put_aside(final):
+            return True
+        files = manifest.files
+        same = all(self._inflow.each(lambda file: _is_as_it_was(final, file), files))
+        self._inflow.begin(f"fetching {manifest.id}", sum(file.bytes for file in files))
+        return same
+
+    def _fetch(self, manifest: FarManifest, partial: Path, final: Path) -> None:
         owner = self._owner(manifest)
         try:
             self._prepare(partial, manifest, owner)
-            self._each(lambda file: self._file(manifest, file, partial), manifest.files)
+            self._inflow.each(lambda file: self._file(manifest, file, partial), manifest.files)
             plain_files.replace(partial / ENTRY, manifest.entry.encode())
-            _require_entry(manifest)
+            if self._order.instead and os.path.lexists(final):
+                # Only now: until all of the copy is here, nothing changes on the shelf.
+                self._inflow.put_aside(final)
             with plain_files.directory(partial.parent) as above:
                 os.rename(partial.name, final.name, src_dir_fd=above, dst_dir_fd=above)
                 os.fsync(above)
@@ -138,52 +158,45 @@ class _Fetching:
     def _owner(self, manifest: FarManifest) -> tuple[int, int]:
         """Return whose the entry is: PostgreSQL's files are the server's, the others as they were."""
         if os.geteuid() != 0 or manifest.store == _POSTGRES:
-            return self._server()
+            return self._inflow.server()
         return manifest.uid, manifest.gid
 
-    def _server(self) -> tuple[int, int]:
-        server = self._order.target.postgres
-        return (server.uid, server.gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-
     def _prepare(self, partial: Path, manifest: FarManifest, owner: tuple[int, int]) -> None:
-        """Make the directories, check the room, and clear away what does not belong to the entry."""
+        """Make the directories, and clear away what does not belong to the entry."""
         self._shelf.mkdir(parents=True, exist_ok=True)
-        for directory in (partial.parent.parent, partial.parent, partial):
+        for directory in (partial.parent.parent, partial.parent):
             plain_files.own(directory, *owner)
-        there = os.statvfs(partial)
-        room, needed = there.f_bavail * there.f_frsize, int(self._still_missing(partial, manifest) * _SPARE)
-        if room < needed:
-            raise Refused(
-                f"no room for it: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free",
-                where=str(self._shelf),
-                hint="make room on the shelf's filesystem or move the shelf",
-                code="no-room",
-            )
+        for left in partial.parent.glob(f".*{FETCHING}"):
+            # Of an attempt that was killed and never gone on with: this one is alone.
+            if left != partial and not left.is_symlink():
+                shutil.rmtree(left)
+        plain_files.own(partial, *owner)
         parents = {str(up) for file in manifest.files for up in Path(file.path).parents if str(up) != "."}
         directories = parents | set(manifest.directories)
         for name in sorted(directories):
             plain_files.own(partial / name, *owner)
         _clear(partial, {file.path for file in manifest.files}, directories)
 
-    def _still_missing(self, partial: Path, manifest: FarManifest) -> int:
+    @staticmethod
+    def _still_missing(partial: Path, manifest: FarManifest) -> int:
         return sum(file.bytes for file in manifest.files if not (partial / file.path).is_file())
 
     def _file(self, manifest: FarManifest, file: FarFile, partial: Path) -> None:
         """Fetch one file; one that an earlier attempt brought is read again, not trusted."""
-        path = partial / file.path
-        if path.is_file() and _digest_here(path) == (file.bytes, file.sha256):
-            self._progress.add(file.bytes)
+        inflow, path = self._inflow, partial / file.path
+        if path.is_file() and _is_as_it_was(partial, file):
+            inflow.progress.add(file.bytes)
             return
-        context = context_of(self._stack, manifest.store, manifest.kind, manifest.id, file.path)
+        context = context_of(inflow.stack, manifest.store, manifest.kind, manifest.id, file.path)
         digest, size = hashlib.sha256(), 0
         with plain_files.written(path) as target:
-            for piece in self._plain(file.key, context):
+            for piece in inflow.plain(file.key, context):
                 digest.update(piece)
                 size += len(piece)
                 if size > file.bytes:
                     break
                 target.write(piece)
-                self._told(len(piece))
+                inflow.told(len(piece))
             if (size, digest.hexdigest()) != (file.bytes, file.sha256):
                 raise BackupUnusable(
                     f"{file.path} of {manifest.id} is not what its manifest says",
@@ -192,95 +205,23 @@ class _Fetching:
                     code="offsite-damaged",
                 )
 
-    def _plain(self, key: str, context: str) -> Iterator[bytes]:
-        blocks: Iterable[bytes] = self._bucket.get(key)
-        yield from opened_chunks(blocks, self._find, context) if self._suffix else blocks
-
-    def _told(self, count: int) -> None:
-        self._progress.add(count)
-        if self._stopped.is_set():
-            raise Unavailable("another transfer beside it failed", code="offsite-stopped")
-
-    def _each(self, act: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        parallel = self._order.policy.parallel
-        return together(act, items, parallel=parallel, progress=self._progress, stopped=self._stopped)
-
-    def _wal(self, manifest: FarManifest) -> int:
-        """Fetch the segments from the backup's start on, and every history file; return how many came."""
-        start = Backup.model_validate_json(manifest.entry).start_segment
-        due = [far for far in self._bucket.listed(f"{self._root}{_POSTGRES}/{WAL}/") if _needed(far, start)]
-        self._progress = Progress("fetching the WAL", sum(far.bytes for far in due))
-        return sum(self._each(self._segment, due))
-
-    def _segment(self, far: FarObject) -> bool:
-        """Fetch one file of the archive; tell whether it had to be."""
-        place = place_of(far.key, self._root)
-        name = place[3].removesuffix(self._suffix) if place else ""
-        if place is None or not (is_segment(name) or history_of(name) is not None):
-            return False
-        archive, generation = self._shelf / _POSTGRES / WAL, place[2]
-        directory = archive / generation
-        if (directory / name).is_file():
-            self._told(far.bytes)
-            return False
-        try:
-            for one in (archive, directory):
-                plain_files.own(one, *self._server())
-            for half in directory.glob(f".{name}.*.new"):
-                half.unlink()  # of an attempt that was killed
-            self._proven_segment(far, directory / name, generation)
-        except OSError as error:
-            raise Refused(
-                f"the archive cannot take it: {error.strerror}", where=str(directory), code="shelf-unusable"
-            ) from None
-        return True
-
-    def _proven_segment(self, far: FarObject, path: Path, generation: str) -> None:
-        context = context_of(self._stack, _POSTGRES, WAL, generation, path.name)
-        digest = hashlib.sha256()
-        with plain_files.written(path) as target:
-            pieces = self._plain(far.key, context)
-            for piece in untrimmed(pieces) if self._suffix else pieces:
-                digest.update(piece)
-                target.write(piece)
-                self._told(len(piece))
-            # A seal proves itself; what came in clear is compared with what was noted when it left.
-            head = None if self._suffix else self._bucket.head(far.key)
-            if head is not None and head.metadata.get(DIGEST) != digest.hexdigest():
-                raise BackupUnusable(
-                    f"{path.name} is not what was sent", where=far.key, code="offsite-damaged"
-                )
-
 
 def _is_base(manifest: FarManifest) -> bool:
     return (manifest.store, manifest.kind) == (_POSTGRES, "base")
 
 
-def _needed(far: FarObject, start: str) -> bool:
-    """Tell whether a recovery from this segment on may need an object: by its place, on any timeline."""
-    name = far.key.rsplit("/", 1)[-1].removesuffix(SEALED)
-    return history_of(name) is not None or (is_segment(name) and name[8:] >= start[8:])
+def _is_as_it_was(root: Path, file: FarFile) -> bool:
+    """Tell whether a file that is here is what the manifest says."""
+    return digest_here(root / file.path) == (file.bytes, file.sha256)
 
 
 def _require_entry(manifest: FarManifest) -> None:
-    """Refuse a base backup whose entry is none, before it gets its name."""
+    """Refuse a base backup whose entry is none, before anything comes."""
     if _is_base(manifest):
         try:
             Backup.model_validate_json(manifest.entry)
         except ValueError:
             raise BackupUnusable("its entry is broken", where=manifest.id, code="offsite-manifest") from None
-
-
-def _digest_here(path: Path) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    try:
-        with plain_files.opened(path) as handle:
-            while block := os.read(handle, 1024 * 1024):
-                digest.update(block)
-                size += len(block)
-    except (OSError, DrError):
-        return -1, ""
-    return size, digest.hexdigest()
 
 
 def _clear(partial: Path, files: set[str], directories: set[str]) -> None:

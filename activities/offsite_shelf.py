@@ -118,6 +118,13 @@ def look_inside(one: Shelved) -> Inside:
     return Inside(text, tuple(sorted(directories)), files, recorded, owner.st_uid, owner.st_gid)
 
 
+def size_of(one: Shelved) -> int:
+    """Return the bytes of all files of an entry, as they lie there now."""
+    return sum(
+        (Path(folder) / name).lstat().st_size for folder, _, names in os.walk(one.directory) for name in names
+    )
+
+
 def segments(shelf: Path) -> list[Segment]:
     """Return the closed segments and history files of every receiver generation, oldest first."""
     found = []

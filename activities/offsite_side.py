@@ -34,6 +34,7 @@ class FarSide:
         """``state`` is DR_STATE, where the keys are."""
         self._secrets = secrets
         self._connect = connect
+        self.state = state
         self.keys = BackupKeys(state)
 
     def bucket(self, order: OffsiteOrder) -> Bucket:

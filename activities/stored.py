@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from activities import plain_files
+from activities.offsite_progress import Progress
 from activities.pulse import beat
-from domain.backups import spoken_bytes
 from domain.entries import ENTRY, StoredFile
 from domain.errors import BackupUnusable
 
@@ -98,7 +98,13 @@ def _sync(folder: Path, name: str) -> None:
 
 def _measured(directory: Path, name: str) -> StoredFile:
     whole, size = hashlib.sha256(), 0
-    for chunk in chunks(directory / name, lambda done: beat(f"reading {name}: {spoken_bytes(done)}")):
+    progress = Progress(f"reading {name}", (directory / name).lstat().st_size)
+
+    def tell(done: int) -> None:
+        progress.at(done)
+        beat(progress.sentence())
+
+    for chunk in chunks(directory / name, tell):
         whole.update(chunk)
         size += len(chunk)
     return StoredFile(path=name, bytes=size, sha256=whole.hexdigest())

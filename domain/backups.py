@@ -142,6 +142,8 @@ class BackupChoice(Outcome):
     passed_over: tuple[PassedOver, ...] = ()
     missing: str = ""
     """When there is none: what is missing and how to get it."""
+    none_usable: bool = False
+    """There is none because the shelf holds none that can be used; one from elsewhere would help."""
     last_wal_segment: str = ""
     wal_until: datetime | None = None
     """Time of the newest WAL in the archive: what lies behind it would be lost."""
@@ -192,9 +194,6 @@ class Receiving(Outcome):
     """Newest closed segment in the directory."""
 
 
-_GIGABYTE = 1e9
-
-
 def spoken_bytes(size: float) -> str:
     """Return a size as a person would say it."""
-    return f"{size / _GIGABYTE:.2f} GB" if size >= _GIGABYTE else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.2f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

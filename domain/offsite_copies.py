@@ -43,6 +43,8 @@ class FetchOrder(OffsiteOrder):
     entry_id: str = ""
     wal: bool = True
     """With a base backup, the WAL from its start on comes too."""
+    instead: bool = False
+    """What lies here under its names was refused: it is kept aside where it is not as the copy."""
 
 
 class FarFile(Value):
@@ -139,6 +141,8 @@ class Fetched(Outcome):
     """Directory of the entry, relative to the shelf."""
     bytes: int = 0
     segments: int = 0
+    aside: tuple[str, ...] = ()
+    """What lay in the place of files that came, relative to the shelf."""
 
 
 def stays_inside(path: str) -> bool:

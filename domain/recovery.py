@@ -106,6 +106,8 @@ class LastWalOrder(TargetOrder):
     copy_: Copy
     answers: bool
     """The damaged server still answers, so that it can be asked to switch its WAL."""
+    gap_ends: bool = False
+    """The archive came from off-site: where the server's own WAL does not follow it, the chain ends there."""
 
 
 class LastWal(Outcome):

@@ -25,6 +25,7 @@ from domain import names
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from domain.incident import StatusView
 from starter.answer import Busy
+from starter.progress import Line, shown_while
 from worker.connection import connect
 from worker.settings import Settings
 
@@ -125,11 +126,15 @@ async def start(
 
 
 async def result_of(handle: WorkflowHandle[Any, M]) -> M:
-    """Wait for the end of a run and return its result."""
-    try:
-        return await handle.result()
-    except WorkflowFailureError as error:
-        raise _ours(error.cause) from None
+    """Wait for the end of a run, showing how far it is, and return its result."""
+    with Line() as line:
+        beside = asyncio.create_task(shown_while(handle, line))
+        try:
+            return await handle.result()
+        except WorkflowFailureError as error:
+            raise _ours(error.cause) from None
+        finally:
+            beside.cancel()
 
 
 def _ours(cause: BaseException) -> DrError:

@@ -16,6 +16,7 @@ from domain.errors import Refused
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView
 from starter import orchestrator
 from starter.answer import OUTCOME_EXIT, Exit, answer, people, plain, say
+from starter.progress import Line, said_by
 from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Recover a stack from a disaster.")
@@ -108,11 +109,19 @@ async def follow_to_end(
     client: Client, handle: WorkflowHandle[object, RecoveryResult], *, as_json: bool
 ) -> Exit:
     """Print the timeline until the run ends or parks; return the exit status it deserves."""
+    with Line() as line:
+        return await _followed(client, handle, line, as_json=as_json)
+
+
+async def _followed(
+    client: Client, handle: WorkflowHandle[object, RecoveryResult], line: Line, *, as_json: bool
+) -> Exit:
     seen: set[str] = set()
     asked = ""
     while True:
         described = await client.get_workflow_handle(handle.id, run_id=handle.result_run_id).describe()
         view = await orchestrator.look(client, handle.id)
+        line.show(await said_by(described))
         if view is not None:
             print_news(view, seen)
             if view.state == "gate" and view.digest != asked:

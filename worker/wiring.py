@@ -18,6 +18,7 @@ from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
 from activities.offsite import OffsiteCopies
+from activities.offsite_choose import OffsiteChoosing
 from activities.offsite_fetch import OffsiteFetching
 from activities.offsite_list import OffsiteListing
 from activities.offsite_ready import OffsiteReadiness
@@ -245,10 +246,13 @@ class Hands:
     def _offsite(self) -> list[Hand]:
         side = FarSide(self._secrets, self._settings.state, s3_client)
         ready = OffsiteReadiness(side, self._tokens)
+        fetching = OffsiteFetching(side, self._tokens)
         return [
             ready.observe_offsite_reach,
             ready.ensure_offsite_ready,
             OffsiteCopies(side, self._tokens).ensure_copied_offsite,
             OffsiteListing(side).observe_offsite,
-            OffsiteFetching(side, self._tokens).ensure_fetched,
+            OffsiteChoosing(side).choose_offsite,
+            fetching.ensure_fetched,
+            fetching.ensure_recalled,
         ]

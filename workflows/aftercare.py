@@ -59,6 +59,12 @@ class Aftercare(ProvenCopy):
 
     def plan(self, found: Assessment, choice: BackupChoice) -> Ending:
         """Say what a real run would do; nothing was changed."""
+        if self.would_recall:
+            return Ending(
+                "stood_down",
+                f"Plan only, nothing was changed. {found.because} The shelf holds no usable backup."
+                f" A real run would fetch one and restore it: {self.would_recall}.",
+            )
         if choice.backup is None:
             return Ending("stood_down", f"Plan: a real run would park: {choice.missing or choice.sentence}")
         took = spoken(choice.predicted_seconds)

@@ -69,7 +69,7 @@ class Agreement(Aftercare):
             "backup": f"{proven.backup.id}, ended {proven.backup.ended_at:%Y-%m-%d %H:%M:%SZ}",
             "diagnosis": found.because,
         }
-        return swap_brief(
+        brief = swap_brief(
             assessment=found,
             backup=proven.backup,
             restored=proven.restored,
@@ -77,6 +77,8 @@ class Agreement(Aftercare):
             verified=proven.verified,
             measured=measured,
         )
+        origin = self.origin()
+        return brief.model_copy(update={"facts": (origin, *brief.facts)}) if origin else brief
 
     async def measure_loss(
         self, target: Target, copy: Copy, title: str, *, until: datetime | None = None, step_id: str = ""

@@ -45,6 +45,8 @@ restored copy; a server that still answers goes on serving until they have decid
 
 A server that cannot serve anyway is closed (13 to 16) without waiting for people, before step 8.
 The search index is brought in line before users come back only where rows were lost, else after 28.
+Where the shelf holds no usable backup, one is fetched from off-site (``workflows/far_copy.py``) and step 5 is
+done again; without one there either the run parks, with nothing stopped.
 Where a fact got worse (11, 12, 18) or the approval grew old, people are asked again.
 A run that people end before step 20 is undone.
 Where only indexes are damaged, ``workflows/reindex.py`` takes the place of everything after step 4.

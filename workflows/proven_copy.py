@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.diagnosis import Assessment
     from domain.order import Target
     from domain.recovery import Copy, FollowOrder, Restored, RestoreOrder, Verified, VerifyOrder
-    from workflows.opening import Opening
+    from workflows.far_copy import FarCopy
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Proven:
     verified: Verified
 
 
-class ProvenCopy(Opening):
+class ProvenCopy(FarCopy):
     """Adds ``choose`` and ``prove_a_copy`` to the words of a scenario."""
 
     tried: tuple[PassedOver, ...] = ()
@@ -35,7 +35,7 @@ class ProvenCopy(Opening):
     """What a living server acknowledged before this instant must be on the copy at the gate."""
 
     async def choose(self, target: Target, found: Assessment) -> BackupChoice:
-        """Choose a backup; park while there is none, with nothing stopped."""
+        """Choose a backup, from off-site where the shelf has none; park without one, with nothing stopped."""
         attempt = len(self.tried) + 1
         step_id = "choose_backup" if attempt == 1 else f"choose_backup:{attempt}"
         while True:
@@ -51,10 +51,19 @@ class ProvenCopy(Opening):
                 ),
                 step_id=step_id,
             )
-            self.evidence.passed_over = [f"{p.id}: {p.reason}" for p in choice.passed_over]
-            if choice.backup is not None or self.request.mode == "plan":
+            self.evidence.passed_over = self.passed_over(choice)
+            if choice.backup is not None:
                 return choice
-            await self.park(step_id, _missing(choice), code="no-backup")
+            if self.request.mode == "plan":
+                await self.plan_recall(target, found, choice)
+                return choice
+            recalled, missing = self.recalled, await self.recall(target, found, choice, self.tried)
+            self.evidence.passed_over = self.passed_over(choice)
+            if not missing and self.recalled is not recalled:
+                continue
+            await self.park(step_id, _missing(choice, missing), code="no-backup")
+            # People may have put right what was wrong with any copy.
+            self.far_passed = ()
 
     async def prove_a_copy(self, target: Target, found: Assessment, choice: BackupChoice) -> Proven:
         """Restore, replay and verify; a backup whose copy fails is passed over for an older one."""
@@ -105,7 +114,7 @@ class ProvenCopy(Opening):
         """Let a scenario bring more WAL to the copy first."""
 
 
-def _missing(choice: BackupChoice) -> str:
+def _missing(choice: BackupChoice, far: str) -> str:
     """Return why there is no backup and what is missing, said once."""
-    parts = dict.fromkeys(part for part in (choice.sentence, choice.missing) if part)
+    parts = dict.fromkeys(part for part in (choice.sentence, choice.missing, far) if part)
     return " ".join(parts)

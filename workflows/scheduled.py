@@ -78,9 +78,10 @@ class Scheduled:
         try:
             return "done", _sentence(await child)
         except ChildWorkflowError as error:
-            if not _paused(error):
+            opened = _paused(error)
+            if not opened:
                 raise
-            return "stood_down", f"Stood down: {error.cause}"
+            return "stood_down", f"Stood down: {opened}"
 
 
 def given_to(request: JobRequest, due: datetime) -> Mapping[str, object]:
@@ -101,9 +102,9 @@ def _sentence(result: object) -> str:
     return said if isinstance(said, str) else "Done"
 
 
-def _paused(error: ChildWorkflowError) -> bool:
-    """Tell whether the job itself found a recovery open that was not yet when this run looked."""
+def _paused(error: ChildWorkflowError) -> str:
+    """Return what the job said that found a recovery open which was not yet when this run looked."""
     cause: BaseException | None = error.cause
     while cause is not None and not isinstance(cause, ApplicationError):
         cause = cause.__cause__
-    return cause is not None and RECOVERY_OPEN in cause.details
+    return cause.message if cause is not None and RECOVERY_OPEN in cause.details else ""

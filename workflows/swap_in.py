@@ -79,8 +79,9 @@ class SwapIn(Agreement):
         self.last_wal = await self.step(
             "Replay the last WAL",
             Draining.ensure_last_wal,
-            LastWalOrder(target=target, copy_=copy, answers=answers),
+            LastWalOrder(target=target, copy_=copy, answers=answers, gap_ends=self.recalled is not None),
         )
+        self.note_last_wal(self.last_wal.sentence)
         self.note_change("the damaged server is stopped", "start its container: its volume was not changed")
 
     async def verify_touched(self, target: Target, copy: Copy) -> None:

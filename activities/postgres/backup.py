@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,9 @@ from activities import catalogue, entries, plain_files
 from activities.engine import ContainerState, Engine, Job
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
+from activities.postgres.backup_progress import telling
 from activities.postgres.contents import read_contents
 from activities.postgres.sql import Sql
-from activities.pulse import beat
 from activities.taken import note_taken
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Contents, Level, VerifyBackupOrder, spoken_bytes
@@ -31,7 +30,6 @@ _LABEL_LABEL = "dr.backup-label"
 _LIMIT_SECONDS = 24 * 3600.0
 _SEEN = "contents.json"
 _SPARE = 1.1
-_PROGRESS = re.compile(r"(\d+)/(\d+) kB \((\d+)%\)")
 _FACTS = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),
@@ -71,7 +69,7 @@ class Backups:
         """
         target = order.target
         self._tokens.admit(order, target.stack)
-        refuse_while_recovering(self._state, target.stack, order)
+        self._stand_back(order)
         name = _job_name(order)
         known = [b for b in catalogue.list_backups(Path(target.shelf)) if b.label == order.label]
         if known:
@@ -82,7 +80,8 @@ class Backups:
         job = self._job(order, root, name)
         partial = _partial(root, job.labels[_LABEL_BACKUP])
         seen = self._begin(target, job, partial)
-        state, log, _ = self._engine.follow(job, _tell, limit_seconds=_LIMIT_SECONDS)
+        tell = telling(lambda: self._stand_back(order))
+        state, log, _ = self._engine.follow(job, tell, limit_seconds=_LIMIT_SECONDS)
         if state.exit_code != 0:
             self._discard(state, partial)
             raise Unavailable(
@@ -224,10 +223,21 @@ class Backups:
         _publish(partial, backup)
         return backup
 
+    def _stand_back(self, order: BackupOrder) -> None:
+        """Refuse once a recovery is open; what this label's job does, or did for a killed attempt, ends."""
+        try:
+            refuse_while_recovering(self._state, order.target.stack, order)
+        except Refused:
+            found = self._engine.look(_job_name(order))
+            if found is not None:
+                root = Path(order.target.shelf) / "postgres"
+                self._discard(found, _partial(root, found.labels.get(_LABEL_BACKUP, "none")))
+            raise
+
     def _discard(self, state: ContainerState, partial: Path) -> None:
+        self._engine.remove(state.id, force=True)
         if partial.is_dir():
             shutil.rmtree(partial)
-        self._engine.remove(state.id, force=True)
 
 
 def _publish(partial: Path, backup: Backup) -> None:
@@ -269,15 +279,6 @@ def _job_name(order: BackupOrder) -> str:
 
 def _partial(root: Path, backup_id: str) -> Path:
     return Path(path_under(str(root), f"base/.{backup_id}.partial"))
-
-
-def _tell(line: str) -> None:
-    found = _PROGRESS.search(line)
-    if found is None:
-        beat("the backup runs")
-        return
-    done, total, percent = (int(word) for word in found.groups())
-    beat(f"backup {percent} %: {spoken_bytes(done * 1024)} of {spoken_bytes(total * 1024)}")
 
 
 def _last_line(log: str) -> str:

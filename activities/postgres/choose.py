@@ -71,6 +71,7 @@ class Choosing:
             passed,
             f"No backup on {where} can be used ({len(passed)} passed over): bring one to the shelf,"
             " or take one by `dr backup now` while the server answers.",
+            none_usable=True,
         )
 
     def _damage(self, order: ChooseOrder, backup: Backup) -> str:
@@ -138,8 +139,14 @@ def _chosen(
     )
 
 
-def _none(passed: list[PassedOver], missing: str) -> BackupChoice:
-    return BackupChoice(sentence=missing, backup=None, passed_over=tuple(passed), missing=missing)
+def _none(passed: list[PassedOver], missing: str, *, none_usable: bool = False) -> BackupChoice:
+    return BackupChoice(
+        sentence=missing,
+        backup=None,
+        passed_over=tuple(passed),
+        missing=missing,
+        none_usable=none_usable,
+    )
 
 
 def _room(target: Target) -> int | None:

@@ -97,7 +97,6 @@ class Dumps:
         """
         target = order.target
         self._tokens.admit(order, target.stack)
-        refuse_while_recovering(self._state, target.stack, order)
         with alone(self._state, f"dump-{target.stack}-{order.kind}"):
             return shown(self._ensured(order))
 
@@ -127,6 +126,7 @@ class Dumps:
         directory = shelf.prepare(target) / order.kind
         shelf.own(directory, target)
         self._clear(target, order.kind, directory)
+        refuse_while_recovering(self._state, target.stack, order)
         for known in entries.read_entries(where)[0]:
             if (known.store, known.kind, known.label) == (STORE, order.kind, order.label):
                 return known
@@ -203,7 +203,10 @@ class Dumps:
         target = order.target
         began = datetime.now(UTC)
         environment = shelf.connection_environment(self._sql, target)
-        jobs = DumpJobs(self._engine, target, partial, environment)
+        jobs = DumpJobs(
+            self._engine, target, partial, environment,
+            lambda: refuse_while_recovering(self._state, target.stack, order),
+        )  # fmt: skip
         budget = Budget(order.digest_seconds)
         databases = tuple(self._dump_one(order, jobs, one, budget) for one in server.databases)
         self._engine.ensure_job(jobs.globals())

@@ -14,6 +14,7 @@ from activities.engine import Engine, Job
 from activities.postgres import shelf
 from activities.postgres.one_shot import shell
 from activities.pulse import beat
+from activities.reading import Reading
 from domain.backups import spoken_bytes
 from domain.dumps import GLOBALS
 from domain.entries import Entry
@@ -55,8 +56,19 @@ def id_in(directory: Path) -> str:
 class DumpJobs:
     """The jobs of one dump that is being made."""
 
-    def __init__(self, engine: Engine, target: Target, partial: Path, environment: dict[str, str]) -> None:
-        """``partial`` is its directory on the host, ``environment`` how its programs connect."""
+    def __init__(
+        self,
+        engine: Engine,
+        target: Target,
+        partial: Path,
+        environment: dict[str, str],
+        stand_back: Callable[[], None],
+    ) -> None:
+        """``partial`` is its directory on the host, ``environment`` how its programs connect.
+
+        ``stand_back`` is asked at each look at a job, and raises when this dump must not go on.
+        """
+        self._stand_back = stand_back
         self._engine = engine
         self._target = target
         self._partial = partial
@@ -106,7 +118,13 @@ class DumpJobs:
         Raises ``Refused`` (``no-room``) when the disk is full and ``Unavailable`` (``dump-failed``) else.
         """
         path = self._partial / file
-        state, log, _ = self._engine.follow(job, _progress(path, what), limit_seconds=_LIMIT_SECONDS)
+        tell = _progress(path, what)
+
+        def look(line: str) -> None:
+            self._stand_back()
+            tell(line)
+
+        state, log, _ = self._engine.follow(job, look, limit_seconds=_LIMIT_SECONDS)
         self._engine.remove(state.id, force=True)
         if "No space left" in log:
             raise no_room(f"the disk is full: {what} could not be written", self._target.shelf)
@@ -193,7 +211,11 @@ def _read(engine: Engine, target: Target, directory: Path, name: str, script: st
     )
     # The answer of an earlier attempt may be stale.
     engine.remove(job.name, force=True)
-    state, log, _ = engine.follow(job, lambda _: beat(f"reading {name}"), limit_seconds=_LIMIT_SECONDS)
+    path = directory / name
+    size = path.lstat().st_size if path.is_file() else 0
+    state, log, _ = engine.follow(
+        job, Reading(engine, job.name, f"reading {name}", size), limit_seconds=_LIMIT_SECONDS
+    )
     engine.remove(state.id, force=True)
     return state.exit_code or 0, log
 

@@ -43,7 +43,8 @@ class Draining:
     def ensure_last_wal(self, order: LastWalOrder) -> LastWal:
         """Switch the WAL where the server lives, stop it, and replay archive, pg_wal and partial.
 
-        Raises ``VerificationFailed`` when WAL is missing in the middle or the copy does not get there.
+        Raises ``VerificationFailed`` when WAL is missing in the middle (unless the order lets the chain end
+        there) or the copy does not get there.
         """
         self._tokens.admit(order, order.target.stack)
         server = prove(self._engine, order.target)
@@ -55,21 +56,27 @@ class Draining:
         self._retire_receiver(order.target, order.copy_)
         here = self._standby.ensure_going(order.copy_, order.target)
         chain = self._standby.last_record(
-            order.copy_, order.target, int(record.get("from", here.lsn)), salvage=True
+            order.copy_,
+            order.target,
+            int(record.get("from", here.lsn)),
+            salvage=True,
+            gap_ends=order.gap_ends,
         )
         if "from" not in record:
             # A second call walks the same chain from the same place and so gives the same answer.
             self._note(order, record, {"from": here.lsn})
-        wanted = parse_lsn(record["target_lsn"]) if record.get("target_lsn") else 0
+        target_lsn = None if chain.gap else record.get("target_lsn")
+        wanted = parse_lsn(target_lsn) if target_lsn else 0
         here = self._standby.wait_replayed(order.copy_, chain.last_record or 0, wanted)
         replayed = format_lsn(here.lsn)
         source = chain.source or "archive"
+        lost = f"; {chain.missing} is nowhere, so what follows it is lost" if chain.gap else ""
         return LastWal(
             target_lsn=record.get("target_lsn"),
             replayed_lsn=replayed,
             source=source,
             server_stopped_cleanly=bool(record["cleanly"]),
-            sentence=f"The copy replayed everything to {replayed}, the last of it from the {source}",
+            sentence=f"The copy replayed everything to {replayed}, the last of it from the {source}{lost}",
         )
 
     def _note(self, order: LastWalOrder, record: dict[str, Any], more: dict[str, Any]) -> None:

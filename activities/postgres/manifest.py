@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from activities import plain_files
 from activities.catalogue import data_directory
 from activities.engine import Engine, Job
-from activities.pulse import beat
+from activities.reading import Reading
 from domain.backups import Backup
 from domain.errors import BackupUnusable
 from domain.order import Target
@@ -115,9 +115,8 @@ def verify_manifest(
     old = engine.look(name)
     if old is not None and not old.running and all(old.labels.get(k) == v for k, v in labels.items()):
         engine.remove(old.id, force=True)
-    state, log, _ = engine.follow(
-        job, lambda _: beat(f"verifying {data.parent.name}"), limit_seconds=_LIMIT_SECONDS
-    )
+    reading = Reading(engine, name, f"verifying {data.parent.name.strip('.')}", size_of(data))
+    state, log, _ = engine.follow(job, reading, limit_seconds=_LIMIT_SECONDS)
     engine.remove(state.id, force=True)
     return "" if state.exit_code == 0 else _complaint(log, state.exit_code)
 

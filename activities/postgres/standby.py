@@ -155,15 +155,18 @@ class Standby:
             timeline=int(str(row[3])),
         )
 
-    def chain(self, copy: Copy, target: Target, *, start: str, salvage: bool) -> Chain:
+    def chain(
+        self, copy: Copy, target: Target, *, start: str, salvage: bool, gap_ends: bool = False
+    ) -> Chain:
         """Walk the WAL from the segment ``start``; ``salvage`` opens the stopped server's own WAL.
 
-        Raises ``VerificationFailed`` when a later segment is there and an earlier one is not.
+        Raises ``VerificationFailed`` when a later segment is there and an earlier one is not, unless the
+        chain may end there (``gap_ends``).
         """
         done = self._engine.run(
             copy.container,
             ("sh", "-c", script("chain.sh"), "dr", start, below(target.postgres, SALVAGE),
-             "open" if salvage else "closed", f"{copy.wal_segment_bytes:x}"),
+             "open" if salvage else "closed", f"{copy.wal_segment_bytes:x}", "ends" if gap_ends else ""),
         )  # fmt: skip
         said = facts(done.output)
         if done.exit_code != 0 or "last" not in said:
@@ -172,7 +175,7 @@ class Standby:
                 where=copy.container,
                 code="wal-unreadable",
             )
-        if said["gap"]:
+        if said["gap"] and not gap_ends:
             raise VerificationFailed(
                 f"WAL segment {said['missing']} is missing although {said['gap']} is there",
                 where=copy.container,
@@ -217,7 +220,9 @@ class Standby:
             beat(f"replayed {format_lsn(here.lsn)} of {format_lsn(max(record, at_least))}")
             time.sleep(_POLL_SECONDS)
 
-    def last_record(self, copy: Copy, target: Target, position: int, *, salvage: bool) -> Chain:
+    def last_record(
+        self, copy: Copy, target: Target, position: int, *, salvage: bool, gap_ends: bool = False
+    ) -> Chain:
         """Return the end of the WAL that follows a replayed position."""
         start = segment_name(copy.timeline, max(position - 1, 0), copy.wal_segment_bytes)
-        return self.chain(copy, target, start=start, salvage=salvage)
+        return self.chain(copy, target, start=start, salvage=salvage, gap_ends=gap_ends)

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from activities import catalogue, entries, stored
+from activities.engine import Engine
 from activities.ledger_journal import LedgerFiles, put_flag
 from activities.open_recovery import open_recovery, refuse_while_recovering
 from activities.postgres.backup import Backups
@@ -194,10 +197,12 @@ def test_while_a_recovery_is_open_only_its_own_backup_is_taken(tmp_path: Path) -
 
 def test_a_base_backup_is_refused_too_while_a_recovery_is_open(tmp_path: Path) -> None:
     put_flag(LedgerFiles(tmp_path, "shop").recovery_open, "20261122T0430Z-0a1b2c3d")
-    hand = Backups(untouched(), untouched(), Tokens(tmp_path), tmp_path)
+    # All that is asked is whether a killed attempt left a job running, which would have to end.
+    idle = cast("Engine", SimpleNamespace(look=lambda _: None))
     order = BackupOrder(target=target_on(str(tmp_path / "shelf")), label="nightly")
     with pytest.raises(Refused) as refused:
-        hand.ensure_base_backup(order)
+        Backups(idle, untouched(), Tokens(tmp_path), tmp_path).ensure_base_backup(order)
     assert refused.value.code == "recovery-open"
+    hand = Backups(untouched(), untouched(), Tokens(tmp_path), tmp_path)
     with pytest.raises(AssertionError, match="asked for"):
         hand.ensure_base_backup(order.model_copy(update={"recovery_id": "20261122T0430Z-0a1b2c3d"}))

@@ -6,10 +6,12 @@ from typing import Any
 from domain.backups import BackupChoice
 from domain.diagnosis import Verdict
 from domain.errors import Refused
+from domain.far_choice import Recalled
 from domain.ledger import Loss, MeasuredLoss, StoreLoss
 from domain.reindexing import Reindexed
 from tests.runbooks.conftest import Bench, assessment
 from tests.runbooks.test_index_damage import INDEX, in_turn, lying
+from tests.runbooks.test_recalled import NEWER, OLDER, shelf_lost
 
 Handle = Any
 Play = Callable[[Bench], Awaitable[Handle]]
@@ -69,6 +71,17 @@ async def no_backup_then_aborted(bench: Bench) -> Handle:
     handle = await bench.start()
     await bench.until(handle, "needs_human")
     await handle.execute_update("decide", {"verb": "abort", "by": "an operator", "reason": "no backup"})
+    return handle
+
+
+async def fetched_from_off_site(bench: Bench) -> Handle:
+    """The shelf holds nothing; a far copy is damaged, the next older one is fetched and restored."""
+    shelf_lost(bench)
+    problems = ["it is damaged", ""]
+    bench.hands.answer("choose_offsite", lambda _: NEWER if len(problems) > 1 else OLDER)
+    bench.hands.answer("ensure_recalled", lambda o: Recalled(id=o.entry_id, problem=problems.pop(0)))
+    handle = await bench.start()
+    await approve(bench, handle)
     return handle
 
 
@@ -137,6 +150,7 @@ BRANCHES: dict[str, tuple[Play, str]] = {
     "parked_and_retried": (parked_and_retried, "recovered"),
     "parked_and_skipped": (parked_and_skipped, "recovered"),
     "no_backup_then_aborted": (no_backup_then_aborted, "aborted"),
+    "fetched_from_off_site": (fetched_from_off_site, "recovered"),
     "rejected": (rejected, "aborted"),
     "asked_again": (asked_again, "recovered"),
     "held_and_resumed": (held_and_resumed, "recovered"),

@@ -38,9 +38,11 @@ from domain.backups import (
 from domain.diagnosis import Assessment, Finding, Verdict, Witness
 from domain.errors import DrError, Unavailable
 from domain.exchange import SwapOrder, Swapped, SwapSettled
+from domain.far_choice import FarChoice, FarChooseOrder, Recalled
 from domain.gates import GatePolicy
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView, Told
 from domain.ledger import Downtime, DowntimeOrder, Loss, LossOrder, MarkersPaused, MeasuredLoss, StoreLoss
+from domain.offsite_copies import FetchOrder
 from domain.order import Facts, Order, Outcome, PostgresTarget, ServiceTarget, StackOrder, Target, TargetOrder
 from domain.recovery import (
     Copy,
@@ -164,6 +166,8 @@ class Hands:
             "ensure_quiet": (TargetOrder, lambda _: Outcome(sentence="quiet")),
             "ensure_unquiet": (TargetOrder, lambda _: Outcome()),
             "choose_backup": (ChooseOrder, lambda _: BackupChoice(backup=BACKUP, sentence="chosen")),
+            "choose_offsite": (FarChooseOrder, lambda _: FarChoice(missing="nothing is off-site")),
+            "ensure_recalled": (FetchOrder, lambda o: Recalled(id=o.entry_id, sentence="fetched")),
             "ensure_restored": (RestoreOrder, lambda _: Restored(volume="w", bytes=2**30, seconds=1)),
             "ensure_following": (FollowOrder, lambda _: COPY),
             "verify_copy": (VerifyOrder, lambda _: Verified(passed=True, lsn="0/3", proofs=PASSED)),

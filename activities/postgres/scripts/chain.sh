@@ -1,8 +1,8 @@
 # Walks the WAL that the copy can be given, segment by segment from $1 (a segment's name), and prints where it
 # ends: last=<LSN of the last whole record>, segment=<its segment>, source=<archive|salvaged pg_wal|partial>.
 # $2 PGDATA of the damaged server; $3 = open: its pg_wal and the receiver's partial join the chain; $4 size of a
-# segment in hexadecimal. A salvaged segment counts only when its first page says that it is the one of its name:
-# recycled segments carry future names and old content.
+# segment in hexadecimal; $5 = ends: what follows a gap is given up. A salvaged segment counts only when its first
+# page says that it is the one of its name: recycled segments carry future names and old content.
 set -u
 name=$1
 damaged=$2/pg_wal
@@ -89,7 +89,7 @@ last=
 [ -n "$file" ] && last=$(last_record "$file")
 # The last segment may hold nothing but the end of a record that began in the one before.
 [ -z "$last" ] && [ -n "$before" ] && last=$(last_record "$before")
-[ "$mode" = open ] && [ -z "$gap" ] && : >/sock/salvage-open
+[ "$mode" = open ] && { [ -z "$gap" ] || [ "${5:-}" = ends ]; } && : >/sock/salvage-open
 echo "last=$last"
 echo "segment=$segment"
 echo "source=$source"

@@ -56,6 +56,11 @@ class Numbering:
         """The step whose hand is made not to be safe to run twice, or an empty text."""
         return self._folder.forgetful()
 
+    @property
+    def wide(self) -> bool:
+        """Whether what happens by handle is numbered too."""
+        return self._folder.wide
+
     def around(self, client: str, label: str, effect: Callable[[], Any]) -> Any:
         """Run an effect between its two sides; effects inside an effect are part of it."""
         if getattr(self._inside, "now", False) or not activity.in_activity() or not self._folder.armed:
@@ -116,6 +121,7 @@ def install(folder: Folder, roots: tuple[Path, ...]) -> None:
     _sql(numbering)
     _http(numbering)
     _files(numbering, roots)
+    _by_handle(numbering)
     _hands(numbering)
 
 
@@ -196,6 +202,25 @@ def _http(numbering: Numbering) -> None:
         return answer
 
     httpx.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
+
+
+def _by_handle(numbering: Numbering) -> None:
+    """Decorate what changes names relative to an open directory, where a test asks for that."""
+    rename, mkdir = os.rename, os.mkdir
+
+    def renamed(src: Any, dst: Any, *given: Any, **named: Any) -> None:
+        if named.get("src_dir_fd") is None or not numbering.wide:
+            rename(src, dst, *given, **named)
+            return
+        numbering.around("file", f"name {dst}", lambda: rename(src, dst, *given, **named))
+
+    def made(path: Any, *given: Any, **named: Any) -> None:
+        if named.get("dir_fd") is None or not numbering.wide:
+            mkdir(path, *given, **named)
+            return
+        numbering.around("file", f"make {path}", lambda: mkdir(path, *given, **named))
+
+    os.rename, os.mkdir = renamed, made
 
 
 def _files(numbering: Numbering, roots: tuple[Path, ...]) -> None:

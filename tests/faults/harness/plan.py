@@ -127,6 +127,16 @@ class Folder:
         path = self.path / "forgetful"
         return path.read_text() if path.is_file() else ""
 
+    def widen(self, *, on: bool) -> None:
+        """Number names given and directories made by handle too: how backups are put on the shelf."""
+        path = self.path / "wide"
+        path.touch() if on else path.unlink(missing_ok=True)
+
+    @property
+    def wide(self) -> bool:
+        """Tell whether those are numbered."""
+        return (self.path / "wide").exists()
+
     def disarm(self) -> None:
         """Number nothing more, until faults are set again."""
         self._plans_file.unlink(missing_ok=True)

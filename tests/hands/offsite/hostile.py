@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Deed = Literal["error", "cut", "hold", "lie about size", "other bytes", "cut answer"]
+Deed = Literal["error", "cut", "hold", "hold answer", "lie about size", "other bytes", "cut answer"]
 _HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "date", "server"}
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>as a test wants it</Message></Error>"
 
@@ -107,6 +107,11 @@ class _Forwarding(BaseHTTPRequestHandler):
             self._refuse(501, "NotImplemented")
             return
         status, headers, content = self._ask(body)
+        if trouble is not None and trouble.deed == "hold answer":
+            self.weather.holding.set()
+            self.weather.released.wait(60)
+            self.close_connection = True
+            return
         self._answer(status, headers, content, trouble)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815 - names of the library

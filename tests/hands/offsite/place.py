@@ -35,7 +35,7 @@ BASE = "20260301T010000Z-base"
 DUMP = "20260301T020000Z-daily"
 RDB = "20260301T000000Z-rdb"
 CANARY = b"in clear, for everybody to read "
-SEGMENT_BYTES = 256 * 1024
+SEGMENT_BYTES = MEBI
 SEGMENTS = tuple(f"0000000100000000000000{number:02X}" for number in range(4, 9))
 KEYS = {"FAR_ACCESS": "access", "FAR_SECRET": "password-of-a-test"}
 
@@ -231,6 +231,7 @@ def base(place: Place, entry_id: str = BASE) -> Path:
         stop_lsn="0/5000100",
         start_segment=SEGMENTS[1],
         verified=Level.MANIFEST,
+        wal_segment_bytes=SEGMENT_BYTES,
     )
     (root / "dr.json").write_text(backup.model_dump_json())
     return root

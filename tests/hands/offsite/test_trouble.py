@@ -66,7 +66,7 @@ def test_a_fetch_that_is_killed_half_way_leaves_no_half_a_backup(
     after = tree(place.shelf)
     assert after.items() <= before.items()
     assert f"postgres/base/{BASE}/dr.json" in after
-    assert not [path for path in after if path.endswith((".new", ".partial"))]
+    assert not [path for path in after if path.endswith((".new", ".partial", ".fetching"))]
 
 
 @pytest.mark.fault("A4")
