@@ -12,8 +12,9 @@ from domain.backups import Backup
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
-from domain.jobs import Job, lock_of
+from domain.jobs import WORK, Job, lock_of
 from domain.release import Released
+from domain.store_backups import StoreBackups
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
@@ -32,11 +33,18 @@ class What(StrEnum):
     BASE = "base"
     DAILY = "daily"
     WEEKLY = "weekly"
+    MINIO = "minio"
+
+    @property
+    def job(self) -> Job:
+        """Return the job whose lock it takes."""
+        of_postgres = self in {What.BASE, What.DAILY, What.WEEKLY}
+        return Job(f"postgres-{self.value}" if of_postgres else self.value)
 
 
 @app.command("now")
 def now(
-    what: What = typer.Argument(What.BASE, help="base, or a dump: daily or weekly."),
+    what: What = typer.Argument(What.BASE, help="base, a dump (daily, weekly), or another store: minio."),
     stack: str = _STACK,
     reason: str = typer.Option("by hand", help="Why."),
     *,
@@ -45,12 +53,14 @@ def now(
     """Take a backup now and verify it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
-        workflow_id = lock_of(settings.stack_for(stack), Job(f"postgres-{what.value}"))
+        workflow_id = lock_of(settings.stack_for(stack), what.job)
         if what is What.BASE:
             say("streaming WAL, taking and verifying a base backup …")
             request = ScheduledRequest(stack=stack, reason=reason)
             made = await orchestrator.start(client, settings, "BaseBackup", request, workflow_id, Backup)
             entry = entry_of(await orchestrator.result_of(made))
+        elif what is What.MINIO:
+            return await _store(client, settings, what, stack, reason, as_json=as_json)
         else:
             say("dumping every database and the globals, and reading all of it …")
             wanted = DumpRequest(stack=stack, reason=reason, kind=DumpKind(what.value))
@@ -60,6 +70,20 @@ def now(
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
+
+
+async def _store(
+    client: Client, settings: Settings, what: What, stack: str, reason: str, *, as_json: bool
+) -> Exit:
+    """Back up a store other than PostgreSQL; it may make several entries."""
+    say(f"backing up {what.value} …")
+    request = ScheduledRequest(stack=stack, reason=reason)
+    lock = lock_of(settings.stack_for(stack), what.job)
+    begun = await orchestrator.start(client, settings, WORK[what.job].workflow, request, lock, StoreBackups)
+    made = await orchestrator.result_of(begun)
+    rows = [_row(entry) for entry in made.entries]
+    answer("backup now", rows, as_json=as_json, human=lambda c: c.print(plain(made.sentence)))
+    return Exit.DONE
 
 
 @app.command("list")
