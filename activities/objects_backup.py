@@ -161,19 +161,21 @@ class _Making:
     def _keep_versions(self, buckets: list[str]) -> list[str]:
         """Have every bucket keep versions, and so many of them; return what that changed."""
         wanted = versions_rule(self._order.keep_versions)
-        versioned, ruled, notes = [], [], []
+        versioned, ruled, uncounted, notes = list[str](), list[str](), list[str](), list[str]()
         for bucket in buckets:
             try:
                 versioned += [bucket] if self._live.ensure_versioned(bucket) else []
                 found = self._live.rules(bucket)
                 if not any(says_the_same(one, wanted) for one in found):
                     self._live.set_rules(bucket, merged(found, wanted))
-                    ruled.append(bucket)
+                    kept = any(says_the_same(one, wanted) for one in self._live.rules(bucket))
+                    (ruled if kept else uncounted).append(bucket)
             except Refused as refused:
                 notes.append(f"{bucket}: {refused.what}")
         changed = [f"versioning is on for {', '.join(versioned)} now"] if versioned else []
-        kept = wanted["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"]
-        changed += [f"{kept} older versions are kept in {', '.join(ruled)} now"] if ruled else []
+        count = wanted["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"]
+        changed += [f"{count} older versions are kept in {', '.join(ruled)} now"] if ruled else []
+        changed += [f"the store counts no versions of {', '.join(uncounted)}"] if uncounted else []
         return [*changed, *notes]
 
     def _entry(
@@ -191,7 +193,8 @@ class _Making:
         ended = datetime.now(UTC)
         said = (
             f"Copy {entry_id}: {sum(one.count for one in held):,} objects in {len(buckets)} buckets,"
-            f" {len(listed):,} versions, {spoken_bytes(sum(one.bytes for one in listed))}; new {copied.new:,},"
+            f" {len(listed):,} versions, {spoken_bytes(sum(one.bytes for one in listed))};"
+            f" new {copied.new:,},"
             f" {spoken_bytes(copied.new_bytes)} in {(ended - began).total_seconds():.1f} s,"
             f" to {self._blobs.place}"
         )

@@ -56,13 +56,13 @@ def level(place: Place, entry: Entry) -> Level:
 
 
 def nothing_is_left(place: Place) -> bool:
-    mine = {"label": f"{LABEL_ROLE}={ROLE}"}
-    networks = [
-        n for n in place.servers.client.networks.list(filters=mine) if place.servers.project in n.name
-    ]
-    volumes = list(place.engine.volumes(f"{LABEL_STACK}={place.servers.project}"))
+    client, project = place.servers.client, place.servers.project
+    made = client.networks.list(filters={"label": f"{LABEL_ROLE}={ROLE}"})
+    networks = [network for network in made if project in (network.name or "")]
+    volumes = place.engine.volumes(f"{LABEL_STACK}={project}")
     sockets = place.state / "sockets"
-    return not (place.left() or networks or volumes or (sockets.is_dir() and list(sockets.iterdir())))
+    keys = list(sockets.iterdir()) if sockets.is_dir() else []
+    return not (place.left() or networks or volumes or keys)
 
 
 @pytest.mark.parametrize("where", ["place", "far_place"])
