@@ -101,10 +101,9 @@ class ObjectBackups:
             if known.label == order.label:
                 return known
         service = self._side.service(order.target, order.service)
-        live, blobs = (
-            self._side.live(order.target, service),
-            self._side.blobs(order.target, order.second_store),
-        )
+        live = self._side.live(order.target, service)
+        blobs = self._side.blobs(order.target, order.second_store)
+        self._side.refuse_itself(live, order.second_store)
         before = _newest_listing(shelf, mine)
         spool = Spool(shelf.store)
         spool.clear()

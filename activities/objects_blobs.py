@@ -45,6 +45,9 @@ class Blobs(Protocol):
     def publish(self, name: str, content: bytes) -> None:
         """Keep a listing beside the contents, where those outlive the shelf."""
 
+    def disown(self, sha256: str) -> str:
+        """Have the next copy bring a content again that is not what its name says; return what to do."""
+
 
 class Spool:
     """Files that are being written on the shelf's disk, before they have a name that counts."""
@@ -111,6 +114,13 @@ class ShelfBlobs:
     def publish(self, name: str, content: bytes) -> None:
         """Do nothing: the entry lies beside them."""
 
+    def disown(self, sha256: str) -> str:
+        """Set it aside under another name, for people; the next copy brings it again."""
+        path = self._path(sha256)
+        with plain_files.directory(path.parent) as folder, suppress(FileNotFoundError):
+            os.rename(path.name, f"{path.name}.damaged", src_dir_fd=folder, dst_dir_fd=folder)
+        return "it was set aside; the next copy brings it again if the store still has it"
+
     def remove(self, sha256: str) -> int:
         """Remove a content that no copy lists any more; return its size."""
         path = self._path(sha256)
@@ -157,12 +167,19 @@ class FarBlobs:
         with _second_store():
             self.sender.ensure_there(f"{self._root}copies/{name}", Held(content), {DIGEST: digest}, _anything)
 
+    def disown(self, sha256: str) -> str:
+        """Do nothing: nothing there is ever removed or replaced by us."""
+        return f"move {self._key(sha256)} away there; the next copy brings it again if the store still has it"
+
     def _key(self, sha256: str) -> str:
         return f"{self._root}objects/{sha256}"
 
 
 def proven(blobs: Blobs, sha256: str, size: int) -> Iterator[bytes]:
-    """Yield a content; at its end ``BackupUnusable`` when it was not what the listing says."""
+    """Yield a content; at its end ``BackupUnusable`` when it was not what the listing says.
+
+    One that has other bytes than its name says is disowned, so that later copies do not rely on it.
+    """
     whole, done = hashlib.sha256(), 0
     for block in blobs.blocks(sha256):
         whole.update(block)
@@ -172,6 +189,7 @@ def proven(blobs: Blobs, sha256: str, size: int) -> Iterator[bytes]:
         raise BackupUnusable(
             f"the content {sha256[:16]}… has other bytes than it had",
             where=blobs.place,
+            hint=blobs.disown(sha256) if whole.hexdigest() != sha256 else "",
             code="backup-damaged",
         )
 

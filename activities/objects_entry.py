@@ -103,9 +103,9 @@ def write_place(directory: Path, blobs: Blobs) -> None:
     plain_files.replace(directory / PLACE, json.dumps({"place": blobs.place}).encode() + b"\n")
 
 
-def damaged(entry: Entry, what: str, where: Path) -> BackupUnusable:
+def damaged(entry: Entry, what: str, where: Path, *, hint: str = "") -> BackupUnusable:
     """Return the error for a copy that is not what it was."""
-    return BackupUnusable(f"backup {entry.id}: {what}", where=str(where), code="backup-damaged")
+    return BackupUnusable(f"backup {entry.id}: {what}", where=str(where), hint=hint, code="backup-damaged")
 
 
 def _refuse_drive(shelf: Path, entry_id: str) -> None:

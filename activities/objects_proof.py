@@ -109,7 +109,7 @@ class ObjectsProof:
 
     def _condemned(self, order: ObjectsProofOrder, entry: Entry, wrong: BackupUnusable) -> BackupUnusable:
         self._record(order, entry, Level.NONE, READ_BY)
-        return damaged(entry, wrong.what, Path(order.target.shelf))
+        return damaged(entry, wrong.what, Path(order.target.shelf), hint=wrong.hint)
 
     def _record(self, order: ObjectsProofOrder, entry: Entry, level: Level, by: str) -> Entry:
         return entries.record_verified(Path(order.target.shelf), entry, level, datetime.now(UTC), by)

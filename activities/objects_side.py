@@ -54,6 +54,17 @@ class ObjectsSide:
         keys = (place.secrets.get("access_key", ""), place.secrets.get("secret_key", ""))
         return self.at(f"http://{place.host}:{place.port}", *keys, name=f"the object store {service.name}")
 
+    def refuse_itself(self, store: ObjectStore, second: SecondStore | None) -> None:
+        """Refuse a second store that is the first one: its loss would be the loss of both."""
+        endpoint = second.endpoint if second is not None else None
+        if endpoint is not None and _spelled(endpoint) == _spelled(store.endpoint):
+            raise Refused(
+                "the second store is the object store itself",
+                where=endpoint,
+                hint="name another store under backup.second_store, best on another host",
+                code="second-store-itself",
+            )
+
     def at(self, endpoint: str, access_key: str, secret_key: str, *, name: str) -> ObjectStore:
         """Return the store at an address."""
         if not access_key or not secret_key:
@@ -62,7 +73,9 @@ class ObjectsSide:
                 hint="name access_key and secret_key of the service in stack.yaml",
                 code="secret-missing",
             )
-        return ObjectStore(self._connect(FarAddress(endpoint, _REGION, access_key, secret_key)), name)
+        return ObjectStore(
+            self._connect(FarAddress(endpoint, _REGION, access_key, secret_key)), name, endpoint
+        )
 
     def blobs(self, target: Target, second: SecondStore | None) -> Blobs:
         """Return where contents lie: in the second store, or on the shelf where there is none."""
@@ -77,3 +90,7 @@ class ObjectsSide:
             session_token=self._secrets.reveal(token, target.project) if token else None,
         )
         return FarBlobs(Bucket(self._connect(address), second.as_bucket()), second, target.stack)
+
+
+def _spelled(endpoint: str) -> str:
+    return endpoint.rstrip("/").replace("//localhost", "//127.0.0.1")

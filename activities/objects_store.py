@@ -48,10 +48,11 @@ class Found:
 class ObjectStore:
     """One store. Every method raises ``Unavailable`` or ``Refused``."""
 
-    def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
+    def __init__(self, client: Any, name: str, endpoint: str) -> None:  # noqa: ANN401 - boto3's
         """``client`` is boto3's for S3; ``name`` says whose store it is."""
         self._client = client
         self._name = name
+        self.endpoint = endpoint
         self.stopped = threading.Event()
         """Set, it ends every reading before its next block."""
 

@@ -216,6 +216,13 @@ def test_a_bucket_of_copies_that_is_missing_is_named_with_its_place_in_the_file(
     assert "backup.second_store" in refused.value.hint
 
 
+def test_the_store_itself_is_no_second_store(place: Place) -> None:
+    filled(place)
+    with pytest.raises(Refused, match="second-store-itself"):
+        place.with_second(endpoint=f"http://localhost:{place.servers.port}/").copy()
+    assert "Status" not in place.s3.get_bucket_versioning(Bucket="uploads")
+
+
 def test_wrong_keys_are_refused_and_never_shown(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(place)
     wrong = "another-password-of-a-test"

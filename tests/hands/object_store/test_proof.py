@@ -180,6 +180,18 @@ def test_an_object_missing_surplus_or_with_other_bytes_turns_the_proof_red(
     seen(evidence)
 
 
+def test_a_content_that_was_found_damaged_is_brought_again_by_the_next_copy(place: Place) -> None:
+    filled(place)
+    first = place.copy()
+    (name,) = {one.sha256 for one in place.listing(first) if one.key == "a/twice.txt" and one.bytes == 6}
+    other_bytes(place, first, name)
+    with pytest.raises(BackupUnusable, match="set aside"):
+        place.read(first)
+    assert f"{name}.damaged" in place.contents()
+    assert place.read(place.copy()).verified is Level.MANIFEST
+    assert place.read(first).verified is Level.MANIFEST
+
+
 @pytest.mark.mutant("M20")
 def test_a_content_missing_in_the_second_store_is_found_by_reading_and_by_restoring(
     far_place: Place, seen: Seen
