@@ -16,13 +16,16 @@ from domain.backups import BackupOrder, ShelfOrder, VerifyBackupOrder
 from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, RestoreProven
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
 from domain.errors import BackupUnusable
+from domain.objects_copy import ObjectsBackupOrder, ObjectsProofOrder
 from domain.order import Outcome, TargetOrder
+from domain.store_backups import StoreBackups
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
+from workflows.objects_backup import ObjectsBackup
 
-WORKFLOWS = [BaseBackup, Dump, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
+WORKFLOWS = [BaseBackup, Dump, ObjectsBackup, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
@@ -60,6 +63,13 @@ class Shop:
         self._keep(
             "verify_restored", EntryTargetOrder, lambda _: RestoreProven(entry=self.found, passed=False)
         )
+        self._keep("verify_objects_copy", ObjectsProofOrder, lambda _: self.found)
+        self._keep(
+            "verify_objects_restored",
+            ObjectsProofOrder,
+            lambda _: RestoreProven(entry=self.found, passed=False),
+        )
+        self._keep("ensure_objects_backup", ObjectsBackupOrder, lambda _: StoreBackups(entries=(self.found,)))
         self._keep("ensure_catalogue_rebuilt", TargetOrder, lambda _: Rebuilt(rebuilt=("a",)))
 
     def _keep(self, name: str, order: Any, answer: Callable[[Any], Outcome]) -> None:
@@ -124,7 +134,7 @@ async def test_a_schedule_says_for_when_it_wanted_a_backup(shop: Shop) -> None:
         ("postgres", "weekly", "verify_dump"),
         ("postgres", "base", "verify_backup"),
         ("redis", "rdb", "verify_files"),
-        ("minio", "copy", "verify_files"),
+        ("minio", "copy", "verify_objects_copy"),
     ],
 )
 async def test_each_backup_is_verified_by_the_hand_that_knows_it(
@@ -145,6 +155,20 @@ async def test_a_restore_that_showed_nothing_is_said_to_have_shown_nothing(shop:
     proven = await shop.run(VerifyBackup, {"backup_id": shop.found.id, "restore": True})
     assert not proven.passed
     assert {name for name in shop.orders if name.startswith("verify_")} == {"verify_restored"}
+
+
+async def test_objects_are_copied_as_the_policy_says_and_their_copy_is_restored_for_proof(shop: Shop) -> None:
+    assert (await shop.run(ObjectsBackup, workflow_id="one")).entries == (shop.found,)
+    first = shop.orders["ensure_objects_backup"]
+    assert (first.keep_versions, first.second_store, first.scheduled_for) == (30, None, None)
+    asked = {"reason": "by schedule", "scheduled_for": "2026-11-22T03:25:00Z"}
+    await shop.run(ObjectsBackup, asked, workflow_id="two")
+    second = shop.orders["ensure_objects_backup"]
+    assert second.scheduled_for == datetime(2026, 11, 22, 3, 25, tzinfo=UTC)
+    assert second.label != first.label
+    shop.found = entry("minio", "copy")
+    assert not (await shop.run(VerifyBackup, {"restore": True}, workflow_id="three")).passed
+    assert shop.orders["verify_objects_restored"].entry_id == shop.found.id
 
 
 async def test_a_damaged_backup_fails_its_verification_at_once(shop: Shop) -> None:
