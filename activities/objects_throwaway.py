@@ -92,7 +92,7 @@ class Throwaway:
                 "MINIO_ROOT_PASSWORD_FILE": f"{_KEYS}/password",
                 "MINIO_BROWSER": "off",
                 "MINIO_UPDATE": "off",
-                "HOME": _DATA,
+                "HOME": "/tmp",  # noqa: S108 - inside the container
             },
             labels=self.labels,
             network=self.name,
