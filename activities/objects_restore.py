@@ -27,6 +27,7 @@ from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.inert import quoted
 from domain.objects_copy import STORE, ObjectVersion, state_at
 from domain.objects_restore import LISTED, ObjectsRestored, ObjectsRestoreOrder
+from domain.order import Target
 
 _PARALLEL = 4
 
@@ -94,8 +95,7 @@ class ObjectsRestoring:
                 # From a copy all of it may come back, and nothing that is there may be lost.
                 store.ensure_bucket(order.bucket)
                 store.ensure_versioned(order.bucket)
-            plain_files.own(Path(target.shelf) / STORE, os.geteuid(), os.getegid())
-            return _Restoring(order, store, source, Path(target.shelf) / STORE).restore(wanted)
+            return _Restoring(order, store, source, _room_for_one(target)).restore(wanted)
 
     def _source(self, order: ObjectsRestoreOrder, store: ObjectStore) -> tuple[_Source, list[ObjectVersion]]:
         """Return where versions come from and which there are; everything that is wrong with it is said."""
@@ -222,6 +222,14 @@ class _Restoring:
                 hint="somebody else writes to it: stop the writers and run it again",
                 code="objects-restore-wrong",
             )
+
+
+def _room_for_one(target: Target) -> Path:
+    """Return the directory in which a content is kept while it is on its way."""
+    spool = Path(target.shelf) / STORE
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    plain_files.own(spool, os.geteuid(), os.getegid())
+    return spool
 
 
 def _nothing(order: ObjectsRestoreOrder) -> Refused:

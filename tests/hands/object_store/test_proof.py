@@ -132,6 +132,11 @@ def cut(place: Place, entry: Entry, name: str) -> None:
 
 def left_out(place: Place, entry: Entry, name: str) -> None:
     """List one object less."""
+    place.relist(entry, [one for one in place.listing(entry) if "naïve" not in one.key])
+
+
+def older_left_out(place: Place, entry: Entry, name: str) -> None:
+    """List one older version less: as many objects are there as before."""
     place.relist(entry, [one for one in place.listing(entry) if one.sha256 != name])
 
 
@@ -156,6 +161,7 @@ def older_one(place: Place, entry: Entry, name: str) -> None:
         (cut, "has other bytes"),
         (surplus, "there, "),
         (left_out, "recorded"),
+        (older_left_out, "other content"),
         (older_one, "other"),
     ],
 )
