@@ -62,6 +62,7 @@ bench: ready ## measure on this machine, and write docs/performance.md
 	@$(BIN)/python -m bench.overhead --write docs/performance.md
 	@$(BIN)/python -m bench.protection --write docs/performance.md
 	@$(BIN)/python -m bench.restore --write docs/performance.md
+	@$(BIN)/python -m bench.backup --write docs/performance.md
 
 format: venv ## lay the code out
 	$(BIN)/ruff check --fix .

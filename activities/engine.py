@@ -8,6 +8,7 @@ import docker
 from docker.errors import APIError, NotFound
 
 from activities.engine_errors import CONFLICT, changing, speaking
+from activities.engine_networks import Networks
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
 from activities.scrub import readable, secrets_in, without
 from domain.errors import Refused, Unavailable
@@ -16,7 +17,7 @@ from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 __all__ = ["ContainerState", "Engine", "Executed", "Job"]
 
 
-class Engine:
+class Engine(Networks):
     """One Docker engine."""
 
     def __init__(self, client: docker.DockerClient) -> None:

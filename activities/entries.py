@@ -12,12 +12,13 @@ from activities import catalogue, plain_files, stored
 from domain.backups import Level, PassedOver
 from domain.entries import BASE, ENTRY, KINDS, Entry, entry_of, files_sha256, newest_first, place_of
 from domain.errors import BackupUnusable, Refused
+from domain.objects_copy import CONTENTS
 from domain.paths import path_under
 
 PARTIAL = ".partial"
 GONE = ".gone-"
 _STAMP = r"\d{8}T\d{6}Z"
-_BESIDE = {"postgres": {"wal"}}
+_BESIDE = {"postgres": {"wal"}, "minio": {CONTENTS}}
 """What a store keeps beside its backups."""
 _NOT_READ = {"emergency"}
 """What people put aside by hand."""

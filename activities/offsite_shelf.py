@@ -12,6 +12,7 @@ from activities import plain_files
 from domain.backups import PassedOver
 from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
+from domain.objects_copy import CONTENTS
 from domain.offsite_copies import STORES, WAL, stays_inside
 from domain.paths import is_part
 from domain.wal import history_of, is_segment
@@ -81,7 +82,7 @@ def shelved(shelf: Path) -> tuple[list[Shelved], list[PassedOver]]:
     strangers: list[PassedOver] = []
     for store in STORES:
         for kind in _directories(shelf / store):
-            if kind.name == WAL or not is_part(kind.name):
+            if kind.name in {WAL, CONTENTS} or not is_part(kind.name):
                 continue
             for path in _directories(kind):
                 reason = _why_not(store, kind.name, path)

@@ -10,6 +10,7 @@ from domain.durations import Duration
 from domain.errors import Refused
 from domain.fact import Fact, Line
 from domain.jobs import WORK, Job
+from domain.objects_policy import ObjectsPolicy, SecondStore
 from domain.paths import host_path, path_under
 
 _LONGEST = timedelta(days=36_500)
@@ -68,6 +69,9 @@ class BackupPolicy(Fact):
     keep_hasura: Keep = timedelta(days=30)
     keep_stack: Keep = timedelta(days=30)
     keep_offsite: Annotated[Duration, Field(ge=timedelta(days=365), le=_LONGEST)] = timedelta(days=365)
+    objects: ObjectsPolicy = ObjectsPolicy()
+    second_store: SecondStore | None = None
+    """Where the objects are copied to; ``None`` is the shelf."""
     schedules: dict[Job, Timing | None] = Field(default_factory=dict)
     """A job that is not listed runs as usual; one with ``null`` does not run at all."""
 

@@ -77,6 +77,7 @@ WORK: Mapping[Job, Work] = {
         kind="copy",
         usual="25 * * * *",
         says="copy of the objects to the second store, every hour",
+        workflow="ObjectsBackup",
         needs="objects",
     ),
     Job.MEILISEARCH: Work(

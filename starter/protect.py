@@ -12,7 +12,7 @@ from domain.backups import Backup
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
-from domain.jobs import Job, lock_of
+from domain.jobs import WORK, Job, lock_of
 from domain.release import Released
 from domain.store_backups import StoreBackups
 from starter import orchestrator
@@ -34,17 +34,23 @@ class What(StrEnum):
     DAILY = "daily"
     WEEKLY = "weekly"
     REDIS = "redis"
+    MINIO = "minio"
+    MEILISEARCH = "meilisearch"
+    HASURA = "hasura"
+    STACK = "stack"
 
     @property
     def job(self) -> Job:
         """Return the job whose lock it takes."""
-        dumps = {What.BASE, What.DAILY, What.WEEKLY}
-        return Job(f"postgres-{self.value}" if self in dumps else self.value)
+        return Job(f"postgres-{self.value}" if self in {What.BASE, *_DUMPS} else self.value)
+
+
+_DUMPS = (What.DAILY, What.WEEKLY)
 
 
 @app.command("now")
 def now(
-    what: What = typer.Argument(What.BASE, help="base, a dump (daily or weekly), or the store: redis."),
+    what: What = typer.Argument(What.BASE, help="base, a dump (daily or weekly), or another store."),
     stack: str = _STACK,
     reason: str = typer.Option("by hand", help="Why."),
     *,
@@ -59,8 +65,8 @@ def now(
             request = ScheduledRequest(stack=stack, reason=reason)
             made = await orchestrator.start(client, settings, "BaseBackup", request, workflow_id, Backup)
             entry = entry_of(await orchestrator.result_of(made))
-        elif what is What.REDIS:
-            return await _store(client, settings, "RedisBackup", workflow_id, stack, reason, as_json=as_json)
+        elif what not in _DUMPS:
+            return await _store(client, settings, what, stack, reason, as_json=as_json)
         else:
             say("dumping every database and the globals, and reading all of it …")
             wanted = DumpRequest(stack=stack, reason=reason, kind=DumpKind(what.value))
@@ -73,12 +79,13 @@ def now(
 
 
 async def _store(
-    client: Client, settings: Settings, name: str, workflow_id: str, stack: str, reason: str, *, as_json: bool
+    client: Client, settings: Settings, what: What, stack: str, reason: str, *, as_json: bool
 ) -> Exit:
-    """Back up a store beside PostgreSQL: one entry of each of its kinds."""
-    say("backing up, and reading all of it once …")
+    """Back up a store other than PostgreSQL; it may make several entries."""
+    say(f"backing up {what.value} …")
     request = ScheduledRequest(stack=stack, reason=reason)
-    begun = await orchestrator.start(client, settings, name, request, workflow_id, StoreBackups)
+    lock = lock_of(settings.stack_for(stack), what.job)
+    begun = await orchestrator.start(client, settings, WORK[what.job].workflow, request, lock, StoreBackups)
     made = await orchestrator.result_of(begun)
     rows = [_row(entry) for entry in made.entries]
     answer("backup now", rows, as_json=as_json, human=lambda c: c.print(plain(made.sentence)))

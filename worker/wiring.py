@@ -17,6 +17,10 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.objects_backup import ObjectBackups
+from activities.objects_proof import ObjectsProof
+from activities.objects_restore import ObjectsRestoring
+from activities.objects_side import ObjectsSide
 from activities.offsite import OffsiteCopies
 from activities.offsite_choose import OffsiteChoosing
 from activities.offsite_fetch import OffsiteFetching
@@ -66,6 +70,7 @@ from workflows.backup import BaseBackup, Dump, Protect
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
+from workflows.objects_backup import ObjectsBackup
 from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
 from workflows.redis_backup import RedisBackup
 from workflows.release import Discard, Release
@@ -92,6 +97,7 @@ WORKFLOWS: list[type] = [
     OffsiteCopy,
     ListOffsite,
     FetchOffsite,
+    ObjectsBackup,
 ]
 
 _DOCKER_SECONDS = 120
@@ -152,7 +158,14 @@ class Hands:
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
-        return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others(), *self._offsite()]
+        return [
+            *self._lookers(),
+            *self._protectors(),
+            *self._recoverers(),
+            *self._others(),
+            *self._offsite(),
+            *self._objects(),
+        ]
 
     def _lookers(self) -> list[Hand]:
         engine, state, stacks = self._engine, self._settings.state, StackFiles(self._settings)
@@ -241,6 +254,17 @@ class Hands:
             ledger.ensure_markers_resumed,
             ledger.ensure_recovery_flagged,
             ledger.ensure_recovery_cleared,
+        ]
+
+    def _objects(self) -> list[Hand]:
+        side = ObjectsSide(self._engine, self._secrets, s3_client)
+        parts = (side, self._tokens, self._settings.state)
+        proof = ObjectsProof(*parts)
+        return [
+            ObjectBackups(*parts).ensure_objects_backup,
+            proof.verify_objects_copy,
+            proof.verify_objects_restored,
+            ObjectsRestoring(*parts).ensure_objects_restored,
         ]
 
     def _offsite(self) -> list[Hand]:

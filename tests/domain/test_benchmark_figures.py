@@ -13,7 +13,7 @@ def findings(name: str) -> Findings:
     return Findings(name, {"cores": "2"}, [table])
 
 
-@pytest.mark.parametrize("name", ["overhead", "protection", "restore"])
+@pytest.mark.parametrize("name", ["overhead", "protection", "restore", "backup"])
 def test_the_page_has_a_block_for_each_benchmark_and_keeps_its_own_sentences(name: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
     found = findings(name)

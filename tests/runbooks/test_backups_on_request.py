@@ -16,15 +16,19 @@ from domain.backups import BackupOrder, ShelfOrder, VerifyBackupOrder
 from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, RestoreProven
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
 from domain.errors import BackupUnusable
+from domain.objects_copy import ObjectsBackupOrder, ObjectsProofOrder
 from domain.order import Outcome, TargetOrder
 from domain.store_backups import StoreBackupOrder, StoreBackups
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
+from workflows.objects_backup import ObjectsBackup
 from workflows.redis_backup import RedisBackup
 
-STORES = [RedisBackup]
+STORES = [RedisBackup, ObjectsBackup]
+
+
 WORKFLOWS = [BaseBackup, Dump, *STORES, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -66,6 +70,13 @@ class Shop:
         for hand in ("verify_redis_restored",):
             self._keep(hand, EntryTargetOrder, lambda _: RestoreProven(entry=self.found, passed=False))
         self._keep("ensure_redis_backup", StoreBackupOrder, lambda _: StoreBackups(entries=(self.found,)))
+        self._keep("verify_objects_copy", ObjectsProofOrder, lambda _: self.found)
+        self._keep(
+            "verify_objects_restored",
+            ObjectsProofOrder,
+            lambda _: RestoreProven(entry=self.found, passed=False),
+        )
+        self._keep("ensure_objects_backup", ObjectsBackupOrder, lambda _: StoreBackups(entries=(self.found,)))
         self._keep("ensure_catalogue_rebuilt", TargetOrder, lambda _: Rebuilt(rebuilt=("a",)))
 
     def _keep(self, name: str, order: Any, answer: Callable[[Any], Outcome]) -> None:
@@ -130,7 +141,7 @@ async def test_a_schedule_says_for_when_it_wanted_a_backup(shop: Shop) -> None:
         ("postgres", "weekly", "verify_dump"),
         ("postgres", "base", "verify_backup"),
         ("redis", "rdb", "verify_files"),
-        ("minio", "copy", "verify_files"),
+        ("minio", "copy", "verify_objects_copy"),
     ],
 )
 async def test_each_backup_is_verified_by_the_hand_that_knows_it(
@@ -177,6 +188,20 @@ async def test_a_store_is_backed_up_when_asked_with_nothing_and_when_a_schedule_
     second = shop.orders[hand]
     assert (second.reason, second.scheduled_for) == ("by schedule", datetime(2026, 11, 22, 3, 10, tzinfo=UTC))
     assert second.label != first.label
+
+
+async def test_objects_are_copied_as_the_policy_says_and_their_copy_is_restored_for_proof(shop: Shop) -> None:
+    assert (await shop.run(ObjectsBackup, workflow_id="one")).entries == (shop.found,)
+    first = shop.orders["ensure_objects_backup"]
+    assert (first.keep_versions, first.second_store, first.scheduled_for) == (30, None, None)
+    asked = {"reason": "by schedule", "scheduled_for": "2026-11-22T03:25:00Z"}
+    await shop.run(ObjectsBackup, asked, workflow_id="two")
+    second = shop.orders["ensure_objects_backup"]
+    assert second.scheduled_for == datetime(2026, 11, 22, 3, 25, tzinfo=UTC)
+    assert second.label != first.label
+    shop.found = entry("minio", "copy")
+    assert not (await shop.run(VerifyBackup, {"restore": True}, workflow_id="three")).passed
+    assert shop.orders["verify_objects_restored"].entry_id == shop.found.id
 
 
 async def test_a_damaged_backup_fails_its_verification_at_once(shop: Shop) -> None:
