@@ -1,6 +1,6 @@
 """The self-test as the Web UI starts it: three hands, one sum."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ class Test:
         green = tuple(ControlRow(control=one, what="sound", check="a check", passed=True) for one in CONTROLS)
         self.found = {name: Tried(mutants=killed(*mine), controls=green) for name, mine in PARTS.items()}
         for name in PARTS:
-            self.hands.answers[name] = (TargetOrder, lambda _, name=name: self.found[name])
+            self.hands.answers[name] = (TargetOrder, self._answer(name))
+
+    def _answer(self, name: str) -> Callable[[Any], Tried]:
+        return lambda _: self.found[name]
 
     async def run(self, argument: Any) -> SelfTested:
         return await self.client.execute_workflow(
