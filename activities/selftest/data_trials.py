@@ -77,7 +77,7 @@ class DataTrials:
         with self.copied(name):
             self._stage.do(statement, database=name)
             seen = self._stage.ask(f"SELECT {shown}", database=name) == "True"
-            yield f"{shown}" if seen else ""
+            yield " ".join(shown.split()) if seen else ""
 
     @contextmanager
     def copied(self, name: str) -> Iterator[str]:
