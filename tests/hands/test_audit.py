@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from activities.audit import Audit
+from activities.host import _decisions
 from domain.report import DecisionLine, Report
 
 NOW = datetime(2026, 11, 22, 4, 30, tzinfo=UTC)
@@ -109,3 +110,12 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         audit.note(report(decision("anna")))
     assert elsewhere.read_text() == ""
+
+
+def test_doctor_names_a_broken_audit_file_and_is_silent_while_there_is_none(tmp_path: Path) -> None:
+    assert _decisions(tmp_path) == []
+    audit = Audit(tmp_path)
+    audit.note(report(decision("anna"), decision("ben")))
+    assert [proof.passed for proof in _decisions(tmp_path)] == [True]
+    audit.file.write_text(f"{lines(audit)[1]}\n")
+    assert [proof.passed for proof in _decisions(tmp_path)] == [False]

@@ -104,7 +104,7 @@ def test_a_backup_is_no_younger_than_its_newest_file(
     "other", [{"stop_lsn": "0/2000100"}, {"start_lsn": "0/2000028"}, {"timeline": 2}], ids=str
 )
 def test_an_entry_that_claims_other_wal_than_the_manifest_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
 ) -> None:
     target, backup = backed_up(tmp_path, **other)
     assert "its manifest is of 0/1000028 to 0/1000100" in wrong(Agreeing(monkeypatch).engine, target, backup)
