@@ -119,3 +119,12 @@ def test_doctor_names_a_broken_audit_file_and_is_silent_while_there_is_none(tmp_
     assert [proof.passed for proof in _decisions(tmp_path)] == [True]
     audit.file.write_text(f"{lines(audit)[1]}\n")
     assert [proof.passed for proof in _decisions(tmp_path)] == [False]
+
+
+@pytest.mark.mutant("M24")
+def test_a_chain_that_was_written_anew_does_not_end_where_its_head_says(tmp_path: Path) -> None:
+    audit, forged = Audit(tmp_path), Audit(tmp_path / "forged")
+    audit.note(report(decision("anna"), decision("ben")))
+    forged.note(report(decision("anna"), decision("carl")))
+    audit.file.write_bytes(forged.file.read_bytes())
+    assert audit.proof().evidence == "line 2 is another one than was written"
