@@ -6,6 +6,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities.audit import Audit
 from activities.backup_keys import BackupKeys
 from activities.clocks import Clocks, judge, of_temporal
 from activities.engine import Engine, Job
@@ -46,6 +47,7 @@ class Host:
             judge(self._clocks.measure(target, *temporal)),
             self._leftovers(target),
             BackupKeys(self._state).proof(),
+            *_decisions(self._state),
         )
         failed = [proof.name for proof in proofs if proof.passed is not True]
         sentence = f"missing: {', '.join(failed)}" if failed else "the host has what a recovery needs"
@@ -118,6 +120,12 @@ class Host:
             passed=all(one.over for one in left),
             evidence=". ".join(one.sentence for one in left) or "none",
         )
+
+
+def _decisions(state: Path) -> list[Proof]:
+    """Say whether what was written down of decisions is whole; nothing while nothing was."""
+    proof = Audit(state).proof()
+    return [] if proof.passed is None else [proof]
 
 
 def _room(target: Target) -> Sequence[Proof]:

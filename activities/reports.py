@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from temporalio import activity
 
+from activities.audit import Audit
 from activities.history import Histories, read_history
 from activities.report_page.render import as_html, as_json, as_markdown, as_yaml
 from domain.errors import Refused, Unavailable
@@ -29,11 +30,12 @@ class Reports:
         """
         self._root = state / "reports"
         self._histories = histories
+        self._audit = Audit(state)
         self._console = console.rstrip("/")
 
     @activity.defn
     async def ensure_report_written(self, order: ReportOrder) -> ReportWritten:
-        """Complete the draft from the run's history and write it in all formats.
+        """Complete the draft from the run's history, write it in all formats, note its decisions for good.
 
         Raises ``Refused`` for names that are no file names and ``Unavailable`` when the history cannot be
         read or the files cannot be written.
@@ -81,6 +83,7 @@ class Reports:
                 _replace(path, written_as(report))
                 paths.append(str(path))
             self._point_to(directory / "report.json", report)
+            self._audit.note(report)
         except OSError as error:
             raise Unavailable(
                 "the report cannot be written",

@@ -17,6 +17,7 @@ from domain.release import Released
 from domain.store_backups import StoreBackups
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
+from starter.selftest import self_test
 from worker.settings import Settings
 from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
 from workflows.release import DiscardRequest, ReleaseRequest
@@ -133,11 +134,16 @@ def verify(
     restore: bool = typer.Option(
         False, "--restore", help="Restore it into a server of its own, and compare."
     ),
+    selftest: bool = typer.Option(
+        False, "--self-test", help="Verify the checks instead: damage copies, and see each check find it."
+    ),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Verify a backup again: every file of it, and if wanted by restoring it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
+        if selftest:
+            return await self_test(client, settings, stack, as_json=as_json)
         request = VerifyRequest(stack=stack, backup_id=backup, restore=restore)
         found = await orchestrator.execute(client, settings, "VerifyBackup", request, RestoreProven)
 

@@ -59,6 +59,8 @@ from activities.reports import Reports
 from activities.retention import Retaining
 from activities.search import Search
 from activities.secrets import Secrets
+from activities.selftest.hands import SelfTest
+from activities.selftest.network import Networks
 from activities.services import Services
 from activities.shelf import Shelf
 from activities.tokens import Tokens
@@ -76,6 +78,7 @@ from workflows.redis_backup import RedisBackup
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
+from workflows.selftest import VerifierSelfTest
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -94,6 +97,7 @@ WORKFLOWS: list[type] = [
     Discard,
     Retention,
     Scheduled,
+    VerifierSelfTest,
     OffsiteCopy,
     ListOffsite,
     FetchOffsite,
@@ -138,6 +142,7 @@ class Hands:
         self._client = client
         self._tools = tools_image(raw, settings.tools_image)
         self._engine = engine or Engine(raw)
+        self._networks = Networks(raw)
         self._secrets = Secrets(self._engine, environment())
         self._sql = Sql(self._secrets)
         self._tokens = Tokens(settings.state)
@@ -190,6 +195,7 @@ class Hands:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
         backups, protection, dumps = Backups(*parts), Protection(*parts), Dumps(*parts)
         retaining = Retaining(self._tokens, self._settings.state)
+        selftest = SelfTest(self._engine, self._networks, *parts[1:])
         return [
             protection.ensure_protected,
             protection.ensure_receiving,
@@ -204,6 +210,9 @@ class Hands:
             RedisProof(self._engine, self._tokens, self._settings.state).verify_redis_restored,
             DumpChecks(*parts).verify_restored,
             Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
+            selftest.verify_checks_of_database,
+            selftest.verify_checks_of_stores,
+            selftest.verify_checks_of_records,
         ]
 
     def _recoverers(self) -> list[Hand]:

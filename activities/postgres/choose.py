@@ -59,7 +59,9 @@ class Choosing:
         # A small one is refused for any other that can be used; as the only one it is taken, and named.
         for backup in sorted(entries, key=lambda entry: entry.id in small):
             beat(f"judging {backup.id}")
-            received = shelf.read_received(where, backup.wal_segment_bytes, server.uid)
+            received = shelf.read_received(
+                where, backup.wal_segment_bytes, server.uid, backup.system_identifier
+            )
             chain = _chain(order, backup, received.archive)
             reason = why_unfit(backup, order, major=major) or chain.problem or self._damage(order, backup)
             if reason:

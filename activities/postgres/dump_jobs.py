@@ -5,6 +5,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from datetime import UTC, timedelta
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
@@ -16,6 +17,7 @@ from activities.postgres.one_shot import shell
 from activities.pulse import beat
 from activities.reading import Reading
 from domain.backups import spoken_bytes
+from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused, Unavailable
@@ -35,6 +37,7 @@ _LIMIT_SECONDS = 24 * 3600.0
 _COMPLETE = b"PostgreSQL database cluster dump complete"
 _GLOBALS_LIMIT_BYTES = 64 * 1024 * 1024
 _LEAST_BYTES = 100
+_ZONES = timedelta(hours=16)
 _PLAIN = re.compile(r"[a-z0-9_]{1,63}")
 
 
@@ -180,8 +183,26 @@ def what_is_wrong(engine: Engine, target: Target, directory: Path, entry: Entry)
         return f"{GLOBALS} cannot be read: {error.strerror}"
     if _COMPLETE not in text[-2000:]:
         return f"{GLOBALS} has no end"
+    stale = next((said for name in names if (said := _older(directory, name, entry))), "")
+    if stale:
+        return stale
     complaints = (read_through(engine, target, directory, name) for name in names)
     return next((said for said in complaints if said), "")
+
+
+def _older(directory: Path, name: str, entry: Entry) -> str:
+    """Return that a dump says itself that it is older than its entry does, or nothing.
+
+    It states the local time of whoever wrote it, so that only what no zone explains counts.
+    """
+    try:
+        with plain_files.opened(directory / name) as handle:
+            made = made_at(os.read(handle, HEADER_BYTES))
+    except OSError:
+        return ""
+    if made is None or entry.started_at.astimezone(UTC).replace(tzinfo=None) - made < _ZONES:
+        return ""
+    return f"{name} is older than its entry says: it was made at {made}, not after {entry.started_at}"
 
 
 def read_through(engine: Engine, target: Target, directory: Path, name: str) -> str:

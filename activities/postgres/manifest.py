@@ -6,7 +6,9 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from activities import plain_files
 from activities.catalogue import data_directory
@@ -16,13 +18,15 @@ from domain.backups import Backup
 from domain.errors import BackupUnusable
 from domain.order import Target
 from domain.paths import host_path, path_under
-from domain.wal import is_segment
+from domain.wal import format_lsn, is_segment, parse_lsn
 
 _LIMIT_SECONDS = 6 * 3600.0
 SHELF = "/shelf"
 """Where a container sees PostgreSQL's part of the shelf."""
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
 _CONTROL_LIMIT_BYTES = 64 * 1024
+_SKEW = timedelta(hours=2)
+"""So far the clocks of host and server may stand apart before a backup is called older than it says."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +39,41 @@ class BackupFacts:
     stop_lsn: str
     sha256: str
     bytes: int
+    newest_at: datetime | None = None
+    """The newest time that the manifest states of a file; the backup ended no earlier."""
 
 
 def read_facts(data: Path) -> BackupFacts:
     """Read a backup's facts from its data directory; ``BackupUnusable`` names what is missing."""
     try:
         raw = plain_files.read(data / "backup_manifest", _MANIFEST_LIMIT_BYTES)
-        reach = json.loads(raw)["WAL-Ranges"][0]
+        stated = json.loads(raw)
+        reach = stated["WAL-Ranges"][0]
         control = plain_files.read(data / "global" / "pg_control", _CONTROL_LIMIT_BYTES)
         # The control file begins with the system identifier on every version, in native byte order.
         identifier = struct.unpack_from("=Q", control)[0]
         return BackupFacts(
             system_identifier=str(identifier),
             timeline=int(reach["Timeline"]),
-            start_lsn=str(reach["Start-LSN"]),
-            stop_lsn=str(reach["End-LSN"]),
+            start_lsn=format_lsn(parse_lsn(str(reach["Start-LSN"]))),
+            stop_lsn=format_lsn(parse_lsn(str(reach["End-LSN"]))),
             sha256=hashlib.sha256(raw).hexdigest(),
             bytes=size_of(data),
+            newest_at=_newest_in(stated),
         )
     except OSError as error:
         missing = Path(error.filename or "").name
         raise _unusable(f"{missing} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError, struct.error):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, struct.error):
         raise _unusable("its manifest or control file is not readable as one") from None
+
+
+def _newest_in(stated: Mapping[str, Any]) -> datetime | None:
+    times = [str(file["Last-Modified"]) for file in stated.get("Files", ()) if "Last-Modified" in file]
+    newest = max(times, default=None)
+    if newest is None:
+        return None
+    return datetime.strptime(newest, "%Y-%m-%d %H:%M:%S GMT").replace(tzinfo=UTC)
 
 
 def size_of(directory: Path) -> int:
@@ -92,7 +108,26 @@ def what_is_wrong(
         return "its manifest is not the one that was recorded"
     if facts.system_identifier != backup.system_identifier:
         return f"its control file is of system {facts.system_identifier}, not {backup.system_identifier}"
+    misstated = _misstated(facts, backup)
+    if misstated:
+        return misstated
     return verify_manifest(engine, target, data, name=name, labels=labels)
+
+
+def _misstated(facts: BackupFacts, backup: Backup) -> str:
+    """Return how an entry says otherwise than its manifest: of which WAL it is, or that it is younger."""
+    stated = (facts.timeline, parse_lsn(facts.start_lsn), parse_lsn(facts.stop_lsn))
+    if stated != (backup.timeline, parse_lsn(backup.start_lsn), parse_lsn(backup.stop_lsn)):
+        return (
+            f"its manifest is of {facts.start_lsn} to {facts.stop_lsn} on timeline {facts.timeline},"
+            f" its entry says {backup.start_lsn} to {backup.stop_lsn} on {backup.timeline}"
+        )
+    if facts.newest_at is not None and backup.started_at - facts.newest_at > _SKEW:
+        return (
+            f"it is older than it says: its newest file is of {facts.newest_at:%Y-%m-%d %H:%M:%S},"
+            f" its entry lets it begin at {backup.started_at:%Y-%m-%d %H:%M:%S}"
+        )
+    return ""
 
 
 def verify_manifest(

@@ -85,11 +85,11 @@ class DumpChecks:
             return (Proof(name="restore", passed=False, evidence=failed.what),)
         whole = Proof(name="restore", passed=True, evidence="globals and databases, without an error")
         names = [database.name for database in entry.contents.databases]
-        now, checks = self._look(copy, names)
+        now, checks = self.look(copy, names)
         return (whole, *compare(entry.contents, now), *checks, _image(target, entry))
 
-    def _look(self, copy: Copy, names: list[str]) -> tuple[Contents, list[Proof]]:
-        """Return what the restored server holds, and what its own checks say."""
+    def look(self, copy: Copy, names: list[str]) -> tuple[Contents, list[Proof]]:
+        """Return what a restored server holds in these databases, and what its own checks say."""
         budget = Budget(_DIGEST_SECONDS)
         states: list[DatabaseState] = []
         proofs: list[Proof] = []

@@ -1,6 +1,7 @@
 """PostgreSQL's part of the shelf: its directories, its password file, the WAL it holds."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from domain.errors import Refused, Unavailable
 from domain.order import Target
 from domain.paths import host_path
 from domain.wal import Archive, History, history_of, is_segment, parse_history
+from domain.wal_header import HEADER_BYTES, is_of
 
 MOUNT = "/shelf"
 """Where containers of ours see ``<shelf>/postgres``."""
@@ -91,11 +93,12 @@ def connection_environment(sql: Sql, target: Target) -> dict[str, str]:
     return environment
 
 
-def read_received(shelf: Path, segment_bytes: int, uid: int) -> Received:
+def read_received(shelf: Path, segment_bytes: int, uid: int, system_identifier: str = "") -> Received:
     """Return the WAL of all receiver generations that user ``uid`` can use in a recovery.
 
-    Files of a wrong size are left out, and so are unreadable ones: to a recovering server they are
-    not there, and it would end early without an error.
+    Files of a wrong size are left out, unreadable ones, and with ``system_identifier`` those that begin
+    with other WAL than their name says or are of another cluster: to a recovering server none of them
+    is there, and it would end early without an error.
     """
     closed: set[str] = set()
     partial: set[str] = set()
@@ -110,8 +113,9 @@ def read_received(shelf: Path, segment_bytes: int, uid: int) -> Received:
         if timeline is not None:
             _note_history(histories, timeline, path)
         elif is_segment(path.name) and size == segment_bytes:
-            closed.add(path.name)
-            newest = max(newest, changed)
+            if not system_identifier or _begins_as_named(path, segment_bytes, system_identifier):
+                closed.add(path.name)
+                newest = max(newest, changed)
         elif path.name.endswith(_PARTIAL) and is_segment(path.stem) and size:
             partial.add(path.stem)
             newest = max(newest, changed)
@@ -138,6 +142,15 @@ def _files(root: Path) -> Iterator[Path]:
     for directory in sorted(root.iterdir()):
         if directory.is_dir() and not directory.is_symlink():
             yield from (path for path in directory.iterdir() if path.is_file() and not path.is_symlink())
+
+
+def _begins_as_named(path: Path, segment_bytes: int, system_identifier: str) -> bool:
+    try:
+        with plain_files.opened(path) as handle:
+            first = os.read(handle, HEADER_BYTES)
+    except OSError:
+        return False
+    return is_of(first, path.name, segment_bytes, system_identifier)
 
 
 def _note_history(histories: dict[int, History], timeline: int, path: Path) -> None:

@@ -109,6 +109,8 @@ async def test_written_twice_it_is_the_same(tmp_path: Path) -> None:
     assert {*before} == {
         *(where + ending for ending in ("yaml", "json", "md", "html")),
         "reports/latest.json",
+        "audit/audit.jsonl",
+        "audit/head.json",
     }
 
 
