@@ -68,6 +68,8 @@ class Contents(Value):
     last_marker: int | None = None
     databases: tuple[DatabaseState, ...] = ()
     """Of a dump: what each database held, at the very snapshot that was dumped."""
+    sequences: tuple[SequenceState, ...] = ()
+    """Of a base backup: where they stood before it began."""
     roles: tuple[str, ...] = ()
     memberships: tuple[str, ...] = ()
     bootstrap: str = ""
@@ -192,9 +194,6 @@ class Receiving(Outcome):
     """Newest closed segment in the directory."""
 
 
-_GIGABYTE = 1e9
-
-
 def spoken_bytes(size: float) -> str:
     """Return a size as a person would say it."""
-    return f"{size / _GIGABYTE:.2f} GB" if size >= _GIGABYTE else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"  # noqa: PLR2004 - a gigabyte

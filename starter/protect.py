@@ -16,6 +16,7 @@ from domain.jobs import Job, lock_of
 from domain.release import Released
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
+from starter.verification import verify_all
 from worker.settings import Settings
 from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
 from workflows.release import DiscardRequest, ReleaseRequest
@@ -103,9 +104,12 @@ def verify(
     restore: bool = typer.Option(
         False, "--restore", help="Restore it into a server of its own, and compare."
     ),
+    every: bool = typer.Option(False, "--all", help="Every due backup, as the schedule does it."),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    """Verify a backup again: every file of it, and if wanted by restoring it."""
+    """Verify a backup again: every file of it, and if wanted by restoring it; or all, as each day."""
+    if every:
+        raise typer.Exit(verify_all(stack, backup=backup, as_json=as_json))
 
     async def work(client: Client, settings: Settings) -> Exit:
         request = VerifyRequest(stack=stack, backup_id=backup, restore=restore)

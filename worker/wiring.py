@@ -22,6 +22,7 @@ from activities.offsite_fetch import OffsiteFetching
 from activities.offsite_list import OffsiteListing
 from activities.offsite_ready import OffsiteReadiness
 from activities.offsite_side import FarSide
+from activities.notify import Channels
 from activities.open_runs import OpenRuns
 from activities.people import People
 from activities.postgres.assess import Diagnosis
@@ -42,6 +43,7 @@ from activities.postgres.reindex import Reindexing
 from activities.postgres.reindex_proof import ReindexProof
 from activities.postgres.release import Releasing
 from activities.postgres.restore import Restoring
+from activities.postgres.restore_base import BaseChecks
 from activities.postgres.restore_dump import DumpChecks
 from activities.postgres.serve import Starting
 from activities.postgres.sql import Sql
@@ -55,6 +57,8 @@ from activities.services import Services
 from activities.shelf import Shelf
 from activities.tokens import Tokens
 from activities.traffic import Traffic
+from activities.verification import VerificationReports
+from activities.verification_far import FarChecks
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
 from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
@@ -66,6 +70,7 @@ from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
+from workflows.verification import BackupVerification
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -86,6 +91,7 @@ WORKFLOWS: list[type] = [
     OffsiteCopy,
     ListOffsite,
     FetchOffsite,
+    BackupVerification,
 ]
 
 _DOCKER_SECONDS = 120
@@ -140,9 +146,13 @@ class Hands:
         reports = Reports(self._settings.state, Histories(temporal), console)
         return [
             reports.ensure_report_written,
-            People(self._settings.state).ensure_told,
+            People(self._settings.state, self._channels()).ensure_told,
+            VerificationReports(self._settings.state).ensure_verification_recorded,
             OpenRuns(temporal).observe_open_recovery,
         ]
+
+    def _channels(self) -> Channels:
+        return Channels(StackFiles(self._settings), self._settings.default_stack, self._secrets)
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
@@ -182,6 +192,7 @@ class Hands:
             dumps.ensure_dump,
             dumps.verify_dump,
             DumpChecks(*parts).verify_restored,
+            BaseChecks(*parts).verify_base_restored,
             Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
         ]
 
@@ -235,10 +246,12 @@ class Hands:
     def _offsite(self) -> list[Hand]:
         side = FarSide(self._secrets, self._settings.state, s3_client)
         ready = OffsiteReadiness(side, self._tokens)
+        fetching = OffsiteFetching(side, self._tokens)
         return [
             ready.observe_offsite_reach,
             ready.ensure_offsite_ready,
             OffsiteCopies(side, self._tokens).ensure_copied_offsite,
             OffsiteListing(side).observe_offsite,
-            OffsiteFetching(side, self._tokens).ensure_fetched,
+            fetching.ensure_fetched,
+            FarChecks(fetching, self._tokens, self._settings.state).verify_far_copy,
         ]

@@ -6,7 +6,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.backup import Backups
     from activities.postgres.dump import Dumps
     from activities.postgres.rebuild import Rebuilding
-    from activities.postgres.restore_dump import DumpChecks
     from activities.shelf import Shelf
     from domain.backups import ShelfOrder, VerifyBackupOrder
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
@@ -14,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Target, TargetOrder
     from workflows.backup import BackupRequest, EntryRequest, VerifyRequest, load
     from workflows.errand import errand
+    from workflows.verification_restores import prove
 
 
 @workflow.defn(name="ListBackups")
@@ -46,12 +46,12 @@ class VerifyBackup:
     @workflow.run
     async def run(self, request: VerifyRequest = VerifyRequest()) -> RestoreProven:  # noqa: B008 - frozen
         """Verify, and record level and date."""
-        target = (await load(request)).target
+        facts = await load(request)
+        target = facts.target
         order = EntryOrder(shelf=target.shelf, entry_id=request.backup_id)
         entry = await errand("Read the entry", Shelf.observe_entry, order)
         if request.restore:
-            wanted = EntryTargetOrder(target=target, entry_id=entry.id)
-            return await errand("Restore and compare", DumpChecks.verify_restored, wanted)
+            return await prove(facts, entry)
         found = bare(await self._read(target, entry))
         return RestoreProven(entry=found, passed=True, sentence=found.sentence)
 
