@@ -17,12 +17,12 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.notify import Channels
 from activities.offsite import OffsiteCopies
 from activities.offsite_fetch import OffsiteFetching
 from activities.offsite_list import OffsiteListing
 from activities.offsite_ready import OffsiteReadiness
 from activities.offsite_side import FarSide
-from activities.notify import Channels
 from activities.open_runs import OpenRuns
 from activities.people import People
 from activities.postgres.assess import Diagnosis
