@@ -60,6 +60,7 @@ from activities.traffic import Traffic
 from activities.verification import VerificationReports
 from activities.verification_far import FarChecks
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
+from worker.backup_metrics import BackupMetrics
 from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, Dump, Protect
@@ -153,6 +154,10 @@ class Hands:
 
     def _channels(self) -> Channels:
         return Channels(StackFiles(self._settings), self._settings.default_stack, self._secrets)
+
+    def backup_metrics(self) -> BackupMetrics:
+        """Return what reads the ages of backups for ``/metrics``, on the host that has the shelf."""
+        return BackupMetrics(StackFiles(self._settings), self._settings.state, self._engine)
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
