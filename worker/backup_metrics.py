@@ -31,8 +31,8 @@ _KINDS = {
     "redis": Kind.REDIS,
     "minio": Kind.OBJECTS,
     "meilisearch": Kind.SEARCH,
-    "hasura": Kind.HASURA,
 }
+"""Stores that lose something of their own; Hasura's metadata is in the database."""
 _OF_A_BACKUP = ["stack", "store", "kind"]
 _OF_A_SERVICE = ["stack", "service"]
 

@@ -176,7 +176,8 @@ client_key_path = "{place.tls["TEMPORAL_TLS_CLIENT_KEY_PATH"]}"
     assert said.code == 0, said
     assert not (place.state / "temporal").exists()
     said = place.dr("doctor", TEMPORAL_CONFIG_FILE=str(profile), TEMPORAL_PROFILE="theirs", **nothing)
-    assert [proof["name"] for proof in said.data["proofs"]] == ["stack file", "questions in the stack file"]
+    looked_at = [proof["name"] for proof in said.data["proofs"]]
+    assert looked_at[:2] == ["stack file", "questions in the stack file"]
 
 
 def test_without_a_certificate_of_theirs_nobody_comes_in(place: Place, tmp_path: Path) -> None:
