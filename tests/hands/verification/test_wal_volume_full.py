@@ -1,0 +1,85 @@
+"""F-B6: the volume of the WAL archive is full: that is counted and grows old, and no WAL is thrown away."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import docker
+import pytest
+
+from activities.engine import Engine
+from activities.postgres.receiver import Protection
+from activities.postgres.sql import Sql
+from activities.retention import Retaining
+from activities.tokens import Tokens
+from domain.backup_policy import BackupPolicy
+from domain.backups import ReceiveOrder
+from domain.retention_plan import RetentionOrder
+from tests.faults.record import Seen
+from tests.hands.faults_at_hands.test_disk import mounted
+from tests.hands.postgres.conftest import Server, running_server
+from worker.wal_metrics import failures, lag_seconds
+
+pytestmark = pytest.mark.hand
+SEGMENT = "[0-9A-F]" * 24
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.25)
+
+
+def write_wal(server: Server, segments: int) -> None:
+    for number in range(segments):
+        server.do(f"CREATE TABLE filler_{number} AS SELECT repeat('x', 900) FROM generate_series(1, 4000)")
+        server.do("SELECT pg_switch_wal()")
+
+
+@pytest.mark.fault("B6")
+def test_a_full_archive_is_counted_and_aged_and_no_wal_is_removed_to_make_room(
+    client: docker.DockerClient,
+    image_id: str,
+    engine: Engine,
+    sql: Sql,
+    tokens: Tokens,
+    state: Path,
+    tmp_path: Path,
+    seen: Seen,
+) -> None:
+    """F-B6: the archive's volume has room for three segments, and six are written."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    with mounted(shelf, "size=60m,mode=0755"), running_server(client, image_id, shelf) as server:
+        target, stack = server.target, server.target.stack
+        Protection(engine, sql, tokens, state).ensure_receiving(ReceiveOrder(target=target))
+        assert failures(engine, state, stack) == 0
+        write_wal(server, 6)
+        until(lambda: (failures(engine, state, stack) or 0) > 0)
+        archive = shelf / "postgres" / "wal"
+        kept = {path.name for path in archive.glob(f"*/{SEGMENT}")}
+        assert kept, "what fitted is there"
+        first = failures(engine, state, stack) or 0
+        until(lambda: (failures(engine, state, stack) or 0) > first)
+        seen(f"{failures(engine, state, stack)} errors of the receiver, {len(kept)} segments kept")
+        later = datetime.now(UTC) + timedelta(minutes=10)
+        behind = lag_seconds(state, stack, shelf, later)
+        assert behind is not None
+        assert behind >= 600, "the archive grows old"
+        order = RetentionOrder(target=target, policy=BackupPolicy(), as_of=later + timedelta(days=30))
+        plan = Retaining(tokens, state).observe_retention(order)
+        assert plan.wal_going == (), "there is no base backup: all WAL stays, however old"
+        assert {path.name for path in archive.glob(f"*/{SEGMENT}")} == kept
+        slot = server.ask("SELECT wal_status FROM pg_replication_slots")
+        assert slot in {"reserved", "extended"}, "and the server keeps what the archive does not have"
+        remounted(shelf, "size=300m")
+        until(lambda: len({path.name for path in archive.glob(f"*/{SEGMENT}")}) >= 6)
+        assert kept <= {path.name for path in archive.glob(f"*/{SEGMENT}")}
+
+
+def remounted(path: Path, options: str) -> None:
+    import subprocess  # noqa: PLC0415 - used here alone
+
+    subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True, timeout=30)
