@@ -10,7 +10,7 @@ from activities import entries
 from activities.offsite_fetch import OffsiteFetching
 from activities.verification_far import PLACE, FarChecks
 from domain.dumps import RestoreProven
-from domain.entries import Entry
+from domain.entries import Entry, files_sha256
 from domain.errors import BackupUnusable, DrError, Refused
 from domain.verification_far import ProveFarOrder
 from tests.faults.record import Seen
@@ -69,17 +69,11 @@ def test_a_shelf_that_says_something_else_than_the_copy_fails_it(far: Far) -> No
     (directory / "chat.dump").write_bytes(b"another dump")
     changed = far.entry.files[0].model_copy(update={"bytes": 12, "sha256": "0" * 64})
     files = (changed, *far.entry.files[1:])
-    facts = {"files": files, "bytes": sum(file.bytes for file in files), "sha256": _digest(files)}
+    facts = {"files": files, "bytes": sum(file.bytes for file in files), "sha256": files_sha256(files)}
     entries.write_entry(directory, far.entry.model_copy(update=facts))
     proven = far.prove()
     assert not proven.passed
     assert {one.name: one.passed for one in proven.proofs}["as on the shelf"] is False
-
-
-def _digest(files: object) -> str:
-    from domain.entries import files_sha256  # noqa: PLC0415 - used here alone
-
-    return files_sha256(files)  # type: ignore[arg-type]  # the files of an entry
 
 
 def _without_key(far: Far) -> None:
@@ -122,9 +116,7 @@ def test_a_copy_that_was_altered_over_there_is_refused(far: Far) -> None:
     assert far.left() == []
 
 
-def test_what_a_killed_attempt_left_is_cleared_first_and_no_link_is_followed(
-    far: Far, tmp_path: Path
-) -> None:
+def test_what_a_killed_attempt_left_is_cleared_and_no_link_is_followed(far: Far, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_bytes(b"x")

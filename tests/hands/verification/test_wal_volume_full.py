@@ -1,5 +1,6 @@
 """F-B6: the volume of the WAL archive is full: that is counted and grows old, and no WAL is thrown away."""
 
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,8 @@ def until(reached: Callable[[], bool]) -> None:
 
 def write_wal(server: Server, segments: int) -> None:
     for number in range(segments):
-        server.do(f"CREATE TABLE filler_{number} AS SELECT repeat('x', 900) FROM generate_series(1, 4000)")
+        rows = f"SELECT {number * 10_000} + n, repeat('x', 900) FROM generate_series(1, 4000) n"
+        server.do(f"INSERT INTO drafts {rows}")
         server.do("SELECT pg_switch_wal()")
 
 
@@ -74,12 +76,6 @@ def test_a_full_archive_is_counted_and_aged_and_no_wal_is_removed_to_make_room(
         assert {path.name for path in archive.glob(f"*/{SEGMENT}")} == kept
         slot = server.ask("SELECT wal_status FROM pg_replication_slots")
         assert slot in {"reserved", "extended"}, "and the server keeps what the archive does not have"
-        remounted(shelf, "size=300m")
+        subprocess.run(["mount", "-o", "remount,size=300m", str(shelf)], check=True, timeout=30)
         until(lambda: len({path.name for path in archive.glob(f"*/{SEGMENT}")}) >= 6)
         assert kept <= {path.name for path in archive.glob(f"*/{SEGMENT}")}
-
-
-def remounted(path: Path, options: str) -> None:
-    import subprocess  # noqa: PLC0415 - used here alone
-
-    subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True, timeout=30)
