@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from domain import names
 from domain.durations import spoken
@@ -207,7 +208,10 @@ async def _unattended(client: Client, settings: Settings, name: str) -> list[Pro
         stack = stack_named(settings, name)
     except Refused:
         return []  # that it cannot be read is a red line already
-    lines = await Agenda(client, stack, settings.control_queue).look()
+    try:
+        lines = await Agenda(client, stack, settings.control_queue).look()
+    except RPCError as error:
+        return [Proof(name="schedules", passed=False, evidence=f"Temporal does not say: {error.message}")]
     last, now = last_verification(settings.state, stack.stack), datetime.now(UTC)
     return [*schedule_proofs(lines, stack, now), verification_proof(last, lines, stack, now)]
 

@@ -120,6 +120,19 @@ def test_no_server_of_ours_is_started_beside_the_one_that_the_settings_name(
     assert started.data["ui"] == "https://temporal.example.org"
 
 
+def test_up_applies_the_schedules_of_every_stack_and_the_doctor_looks_at_them(
+    place: Place, started: Said
+) -> None:
+    said = " ".join(started.progress.split())
+    assert "postgres-daily created" in said
+    assert "verification created" in said
+    red = {proof["name"]: proof["passed"] for proof in place.dr("doctor").data["proofs"]}
+    assert red["schedules"] is True
+    assert red["verification of backups"] is True, "its schedule was made just now"
+    assert place.dr("schedules", "pause", "verification", "--reason", "a test").code == 0
+    assert {p["name"]: p["passed"] for p in place.dr("doctor").data["proofs"]}["schedules"] is True
+
+
 def test_the_worker_serves_the_command_line_through_it(place: Place, started: Said) -> None:
     said = place.dr("doctor")
     assert said.code == 5, said

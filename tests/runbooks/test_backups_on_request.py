@@ -17,6 +17,7 @@ from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, Restore
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
 from domain.errors import BackupUnusable
 from domain.order import Outcome, TargetOrder
+from domain.verification_base import ProveBaseOrder
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
@@ -59,6 +60,9 @@ class Shop:
         self._keep("verify_backup", VerifyBackupOrder, lambda _: BACKUP)
         self._keep(
             "verify_restored", EntryTargetOrder, lambda _: RestoreProven(entry=self.found, passed=False)
+        )
+        self._keep(
+            "verify_base_restored", ProveBaseOrder, lambda _: RestoreProven(entry=self.found, passed=True)
         )
         self._keep("ensure_catalogue_rebuilt", TargetOrder, lambda _: Rebuilt(rebuilt=("a",)))
 
@@ -145,6 +149,20 @@ async def test_a_restore_that_showed_nothing_is_said_to_have_shown_nothing(shop:
     proven = await shop.run(VerifyBackup, {"backup_id": shop.found.id, "restore": True})
     assert not proven.passed
     assert {name for name in shop.orders if name.startswith("verify_")} == {"verify_restored"}
+
+
+async def test_a_base_backup_is_restored_by_its_own_hand_and_what_none_restores_is_refused(
+    shop: Shop,
+) -> None:
+    shop.found = entry("postgres", "base")
+    assert (await shop.run(VerifyBackup, {"restore": True}, workflow_id="base")).passed
+    assert shop.orders["verify_base_restored"].entry_id == shop.found.id
+    shop.found = entry("postgres", "nothing-knows-it")
+    with pytest.raises(WorkflowFailureError) as refused:
+        await shop.run(VerifyBackup, {"restore": True}, workflow_id="none")
+    cause = refused.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert list(cause.details) == ["proof-unknown"]
 
 
 async def test_a_damaged_backup_fails_its_verification_at_once(shop: Shop) -> None:
