@@ -164,6 +164,8 @@ ensure_promtool() {
     fi
     install --no-install-recommends prometheus || say "promtool could not be installed"
     [ -z "$mine" ] || rm -f "$policy"
+    # Nor with the next boot.
+    ! command -v systemctl >/dev/null || systemctl disable prometheus >>"$notes/apt.log" 2>&1 || true
 }
 
 ensure_python
