@@ -1,5 +1,6 @@
 """F-B6: the volume of the WAL archive is full: that is counted and grows old, and no WAL is thrown away."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from activities.engine import Engine
 from activities.postgres.receiver import Protection
+from activities.postgres.receiver_partial import drop_unpadded
 from activities.postgres.sql import Sql
 from activities.retention import Retaining
 from activities.tokens import Tokens
@@ -80,5 +82,32 @@ def test_a_full_archive_is_counted_and_aged_and_no_wal_is_removed_to_make_room(
         slot = server.ask("SELECT wal_status FROM pg_replication_slots")
         assert slot in {"reserved", "extended"}, "and the server keeps what the archive does not have"
         subprocess.run(["mount", "-o", "remount,size=300m", str(shelf)], check=True, timeout=30)
+        again = Protection(engine, sql, tokens, state).ensure_receiving(ReceiveOrder(target=target))
+        assert again.active, "with room again it goes on, whatever the full disk left half made"
         until(lambda: len({path.name for path in archive.glob(f"*/{SEGMENT}")}) >= 6)
         assert kept <= {path.name for path in archive.glob(f"*/{SEGMENT}")}
+
+
+def test_only_an_open_segment_that_was_never_filled_up_is_removed(tmp_path: Path) -> None:
+    def made(name: str, size: int, seconds_ago: float = 60) -> Path:
+        path = tmp_path / name
+        path.write_bytes(b"x" * size)
+        at = time.time() - seconds_ago
+        os.utime(path, (at, at))
+        return path
+
+    outside = made("outside", 5)
+    spared = [
+        made("000000010000000000000001.partial", 16),
+        made("000000010000000000000002.partial", 0),
+        made("000000010000000000000003.partial", 7, seconds_ago=0),
+        made("000000010000000000000004", 7),
+        made("a stranger.partial", 7),
+    ]
+    link = tmp_path / "000000010000000000000005.partial"
+    link.symlink_to(outside)
+    short = made("000000010000000000000006.partial", 7)
+    assert drop_unpadded(tmp_path, 16) == [short.name]
+    assert not short.exists()
+    assert all(path.is_file() for path in (*spared, outside))
+    assert link.is_symlink()
