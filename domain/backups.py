@@ -68,6 +68,8 @@ class Contents(Value):
     last_marker: int | None = None
     databases: tuple[DatabaseState, ...] = ()
     """Of a dump: what each database held, at the very snapshot that was dumped."""
+    sequences: tuple[SequenceState, ...] = ()
+    """Of a base backup: where they stood before it began."""
     roles: tuple[str, ...] = ()
     memberships: tuple[str, ...] = ()
     bootstrap: str = ""

@@ -112,6 +112,7 @@ WORK: Mapping[Job, Work] = {
         kind="verification",
         usual="0 6 * * *",
         says="every due backup is there and can be restored, every day",
+        workflow="BackupVerification",
     ),
     Job.RETENTION: Work(
         service="all",

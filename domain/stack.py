@@ -10,6 +10,7 @@ from domain.backup_policy import BackupPolicy
 from domain.durations import Duration
 from domain.fact import INVISIBLE, Fact, Line
 from domain.gates import Approver, GatePolicy
+from domain.notify import Channel
 from domain.offsite import OffsitePolicy
 from domain.secret_ref import SecretRef
 
@@ -127,6 +128,8 @@ class Stack(Fact):
     journey: UserJourney = UserJourney()
     approvers: dict[str, tuple[Approver, ...]] = Field(default_factory=dict)
     """Role to the people who hold it; an empty map accepts any name as a claim."""
+    notify: tuple[Channel, ...] = ()
+    """Where people are told; without any, the log and the notices of the host alone say it."""
 
     def only(self, kind: Kind) -> tuple[str, Service] | None:
         """Return the first service of a kind with its name, or ``None``."""

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from domain.errors import Refused
 from domain.gates import unfit
+from domain.notify import unfit_channels
 from domain.stack import Kind, Stack
 
 LIMIT_BYTES = 256 * 1024
@@ -163,7 +164,7 @@ def _prove_consistent(stack: Stack, lines: dict[_Path, int], source: str) -> Non
         known = ", ".join(stack.services)
         return _refused(what, source, _line_of(path, lines), f"services of this stack: {known}")
 
-    for key, problem in unfit(stack.gates, stack.approvers):
+    for key, problem in (*unfit(stack.gates, stack.approvers), *unfit_channels(stack.notify, stack.services)):
         raise _refused(problem, source, _line_of((key,), lines))
     servers = [name for name, service in stack.services.items() if service.kind is Kind.POSTGRES]
     if len(servers) != 1:

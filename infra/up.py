@@ -9,7 +9,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from domain.errors import Unavailable
+from domain.errors import DrError, Unavailable
 from infra import daemons
 from infra.temporal import bootstrap, server
 from worker.connection import configured, connect
@@ -143,6 +143,24 @@ async def _nothing(_client: Client, _settings: Settings) -> None:
     """Ask for nothing: that a connection and pollers are there is the answer."""
 
 
+def ensure_schedules(settings: Settings, say: Say) -> None:
+    """Have the schedules of every stack as its file says; what cannot be had is said and stops nothing."""
+    from starter import orchestrator  # noqa: PLC0415 - the operator's side knows how to ask
+    from starter.agenda import Agenda  # noqa: PLC0415 - the same
+    from starter.schedules import stack_named  # noqa: PLC0415 - the same
+
+    async def apply(client: Client, _: Settings) -> None:
+        lines = await Agenda(client, stack_named(settings, name), settings.control_queue).apply()
+        changed = [f"{line.job or line.id} {line.did}" for line in lines if line.did != "unchanged"]
+        say(f"schedules of {name}: {len(lines)} there; {', '.join(changed) or 'nothing to change'}")
+
+    for name in settings.stacks():
+        try:
+            orchestrator.run(apply, worker_needed=False)
+        except DrError as error:
+            say(f"schedules of {name} are not applied: {error}")
+
+
 def _found_by(endpoint: server.Endpoint | None) -> dict[str, str]:
     return endpoint.environment() | {"DR_UI_ADDRESS": endpoint.ui} if endpoint else {}
 
@@ -160,4 +178,5 @@ def ensure_up(say: Say, *, lab: bool = False) -> dict[str, str]:
     ensure_worker(settings, say, endpoint)
     wait_for_pollers(settings)
     ensure_ledger(settings, say)
+    ensure_schedules(settings, say)
     return {"ui": endpoint.ui if endpoint else settings.ui_address, "state": str(settings.state)}

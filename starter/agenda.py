@@ -37,6 +37,8 @@ class Line(BaseModel):
     drift: list[str] = []
     next: datetime | None = None
     last: datetime | None = None
+    since: datetime | None = None
+    """When it was made on the server."""
 
 
 class Agenda:
@@ -148,6 +150,7 @@ def _standing(line: Line, found: ScheduleDescription) -> Line:
     line.note = state.note or ""
     line.next = info.next_action_times[0] if info.next_action_times and not state.paused else None
     line.last = info.recent_actions[-1].started_at if info.recent_actions else None
+    line.since = info.created_at
     return line
 
 

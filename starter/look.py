@@ -1,24 +1,30 @@
 """``dr status``, ``timeline``, ``report``, ``doctor``: looking, never changing."""
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from domain import names
 from domain.durations import spoken
 from domain.errors import Refused
 from domain.incident import StatusView
-from domain.recovery import Judged
+from domain.recovery import Judged, Proof
 from domain.report import Report
 from starter import orchestrator
+from starter.agenda import Agenda
 from starter.answer import Exit, answer, plain
 from starter.recover import print_brief, print_news
+from starter.schedule_health import schedule_proofs, verification_proof
+from starter.schedules import stack_named
 from worker.report_store import load_report
 from worker.settings import Settings
+from worker.verification_store import last_verification
 from workflows.backup import BackupRequest
 
 _STACK = typer.Option("", help="The stack; not needed while one recovery is open.")
@@ -183,6 +189,7 @@ def doctor(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")
 
     async def work(client: Client, settings: Settings) -> Exit:
         judged = await orchestrator.execute(client, settings, "Doctor", BackupRequest(stack=stack), Judged)
+        judged = joined(judged, await _unattended(client, settings, stack))
 
         def draw(console: Console) -> None:
             for proof in judged.proofs:
@@ -193,3 +200,25 @@ def doctor(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")
         return Exit.DONE if judged.passed else Exit.REFUSED
 
     raise typer.Exit(orchestrator.run(work))
+
+
+async def _unattended(client: Client, settings: Settings, name: str) -> list[Proof]:
+    """Look at what runs without anybody: the schedules, and the verification of backups."""
+    try:
+        stack = stack_named(settings, name)
+    except Refused:
+        return []  # that it cannot be read is a red line already
+    try:
+        lines = await Agenda(client, stack, settings.control_queue).look()
+    except RPCError as error:
+        return [Proof(name="schedules", passed=False, evidence=f"Temporal does not say: {error.message}")]
+    last, now = last_verification(settings.state, stack.stack), datetime.now(UTC)
+    return [*schedule_proofs(lines, stack, now), verification_proof(last, lines, stack, now)]
+
+
+def joined(judged: Judged, more: list[Proof]) -> Judged:
+    """Return a judgement with more proofs; each that is not green counts against it."""
+    proofs = (*judged.proofs, *more)
+    failed = [proof for proof in proofs if proof.passed is not True]
+    said = "ready" if not failed else f"{len(failed)} of {len(proofs)} are not as they should be"
+    return Judged(sentence=said, passed=not failed, proofs=proofs)

@@ -18,6 +18,7 @@ from domain.store_backups import StoreBackups
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from starter.selftest import self_test
+from starter.verification import verify_all
 from worker.settings import Settings
 from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
 from workflows.release import DiscardRequest, ReleaseRequest
@@ -137,9 +138,12 @@ def verify(
     selftest: bool = typer.Option(
         False, "--self-test", help="Verify the checks instead: damage copies, and see each check find it."
     ),
+    every: bool = typer.Option(False, "--all", help="Every due backup, as the schedule does it."),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    """Verify a backup again: every file of it, and if wanted by restoring it."""
+    """Verify a backup again: every file of it, and if wanted by restoring it; or all, as each day."""
+    if every:
+        raise typer.Exit(verify_all(stack, backup=backup, as_json=as_json))
 
     async def work(client: Client, settings: Settings) -> Exit:
         if selftest:

@@ -28,7 +28,7 @@ _TASK_TIMEOUT = timedelta(seconds=3)
 _BY_FILE = "paused by the stack file: "
 _BY_US = "paused by dr: "
 _NOTHING_YET = "nothing does this job yet"
-_RUNS = "as the stack file says; dr schedules apply puts it back"
+RUNS = "as the stack file says; dr schedules apply puts it back"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _state(want: Wanted, known: ScheduleState | None) -> ScheduleState:
     if want.pause:
         return ScheduleState(paused=True, note=want.pause)
     running = known is not None and not known.paused
-    return ScheduleState(paused=False, note=known.note if known is not None and running else _RUNS)
+    return ScheduleState(paused=False, note=known.note if known is not None and running else RUNS)
 
 
 async def _points(client: Client, schedule: Schedule) -> dict[str, str]:

@@ -8,6 +8,7 @@ pytest_plugins = ["tests.faults.record", "tests.e2e.session"]
 
 TESTS = Path(__file__).parent
 TIER_OF_FOLDER = {
+    "alerts": "hand",
     "architecture": "unit",
     "browser": "browser",
     "domain": "unit",

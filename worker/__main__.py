@@ -18,6 +18,7 @@ from domain.errors import DrError
 from worker import logs, metrics, telemetry
 from worker.connection import connect_patiently
 from worker.liveness import Liveness
+from worker.metrics_page import MetricsPage, free_address
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
 from worker.settings import Settings
 from worker.wiring import WORKFLOWS, Hands
@@ -31,7 +32,8 @@ _AT_ONCE = 8
 async def serve(settings: Settings) -> None:
     """Connect, prove that open runs can be replayed, then poll until SIGTERM or SIGINT."""
     log = structlog.get_logger()
-    runtime = telemetry.runtime(settings)
+    inner = free_address() if settings.metrics_bind else ""
+    runtime = telemetry.runtime(inner)
     client = await connect_patiently(
         "+".join(_roles(settings)),
         settings.state,
@@ -45,8 +47,12 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with ThreadPoolExecutor(max_workers=2 * _AT_ONCE, thread_name_prefix="hand") as threads:
-        workers = _workers(client, settings, Hands(settings, client), threads)
+        hands = Hands(settings, client)
+        workers = _workers(client, settings, hands, threads)
         async with contextlib.AsyncExitStack() as stack:
+            if settings.metrics_bind:
+                read = [hands.backup_metrics()] if "host" in _roles(settings) else []
+                stack.callback(MetricsPage(settings.metrics_bind, inner, *read).close)
             for worker in workers:
                 await stack.enter_async_context(worker)
             if "control" in _roles(settings):

@@ -15,12 +15,12 @@ _HEARTBEAT = timedelta(seconds=10)
 _processors: list[BatchSpanProcessor] = []
 
 
-def runtime(settings: Settings) -> Runtime:
-    """Return the SDK's runtime, which serves its own metrics and ours on one ``/metrics``."""
-    if not settings.metrics_bind:
+def runtime(metrics_at: str) -> Runtime:
+    """Return the SDK's runtime, which serves its metrics and ours of runs at an address, if there is one."""
+    if not metrics_at:
         return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=_HEARTBEAT)
     metrics = PrometheusConfig(
-        bind_address=settings.metrics_bind,
+        bind_address=metrics_at,
         counters_total_suffix=True,
         unit_suffix=False,
         durations_as_seconds=True,

@@ -17,6 +17,7 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.notify import Channels
 from activities.objects_backup import ObjectBackups
 from activities.objects_proof import ObjectsProof
 from activities.objects_restore import ObjectsRestoring
@@ -47,6 +48,7 @@ from activities.postgres.reindex import Reindexing
 from activities.postgres.reindex_proof import ReindexProof
 from activities.postgres.release import Releasing
 from activities.postgres.restore import Restoring
+from activities.postgres.restore_base import BaseChecks
 from activities.postgres.restore_dump import DumpChecks
 from activities.postgres.serve import Starting
 from activities.postgres.sql import Sql
@@ -65,7 +67,10 @@ from activities.services import Services
 from activities.shelf import Shelf
 from activities.tokens import Tokens
 from activities.traffic import Traffic
+from activities.verification import VerificationReports
+from activities.verification_far import FarChecks
 from domain.names import LABEL_MADE_BY, LABEL_ROLE
+from worker.backup_metrics import BackupMetrics
 from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, Dump, Protect
@@ -79,6 +84,7 @@ from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
 from workflows.selftest import VerifierSelfTest
+from workflows.verification import BackupVerification
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -102,6 +108,7 @@ WORKFLOWS: list[type] = [
     ListOffsite,
     FetchOffsite,
     ObjectsBackup,
+    BackupVerification,
 ]
 
 _DOCKER_SECONDS = 120
@@ -157,9 +164,17 @@ class Hands:
         reports = Reports(self._settings.state, Histories(temporal), console)
         return [
             reports.ensure_report_written,
-            People(self._settings.state).ensure_told,
+            People(self._settings.state, self._channels()).ensure_told,
+            VerificationReports(self._settings.state).ensure_verification_recorded,
             OpenRuns(temporal).observe_open_recovery,
         ]
+
+    def _channels(self) -> Channels:
+        return Channels(StackFiles(self._settings), self._settings.default_stack, self._secrets)
+
+    def backup_metrics(self) -> BackupMetrics:
+        """Return what reads the ages of backups for ``/metrics``, on the host that has the shelf."""
+        return BackupMetrics(StackFiles(self._settings), self._settings.state, self._engine)
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
@@ -209,6 +224,7 @@ class Hands:
             RedisBackups(self._engine, self._secrets, self._tokens, self._settings.state).ensure_redis_backup,
             RedisProof(self._engine, self._tokens, self._settings.state).verify_redis_restored,
             DumpChecks(*parts).verify_restored,
+            BaseChecks(*parts).verify_base_restored,
             Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
             selftest.verify_checks_of_database,
             selftest.verify_checks_of_stores,
@@ -288,4 +304,5 @@ class Hands:
             OffsiteChoosing(side).choose_offsite,
             fetching.ensure_fetched,
             fetching.ensure_recalled,
+            FarChecks(fetching, self._tokens, self._settings.state).verify_far_copy,
         ]

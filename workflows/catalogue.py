@@ -7,17 +7,16 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.backup import Backups
     from activities.postgres.dump import Dumps
     from activities.postgres.rebuild import Rebuilding
-    from activities.postgres.restore_dump import DumpChecks
-    from activities.redis_proof import RedisProof
     from activities.shelf import Shelf
     from domain.backups import ShelfOrder, VerifyBackupOrder
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
     from domain.entries import BASE, Entry, EntryList, EntryOrder, bare, entry_of
     from domain.objects_copy import STORE as OBJECTS
     from domain.objects_copy import ObjectsProofOrder
-    from domain.order import Target, TargetOrder
+    from domain.order import Facts, TargetOrder
     from workflows.backup import BackupRequest, EntryRequest, VerifyRequest, load
     from workflows.errand import errand
+    from workflows.verification_restores import prove
 
 
 @workflow.defn(name="ListBackups")
@@ -54,26 +53,17 @@ class VerifyBackup:
         target = facts.target
         order = EntryOrder(shelf=target.shelf, entry_id=request.backup_id)
         entry = await errand("Read the entry", Shelf.observe_entry, order)
-        if entry.store == OBJECTS:
-            copy = ObjectsProofOrder(
-                target=target, entry_id=entry.id, second_store=facts.stack.backup.second_store
-            )
-            return await self._objects(copy, restore=request.restore)
         if request.restore:
-            wanted = EntryTargetOrder(target=target, entry_id=entry.id)
-            if entry.store == "redis":
-                return await errand("Load and compare", RedisProof.verify_redis_restored, wanted)
-            return await errand("Restore and compare", DumpChecks.verify_restored, wanted)
-        found = bare(await self._read(target, entry))
+            return await prove(facts, entry)
+        found = bare(await self._read(facts, entry))
         return RestoreProven(entry=found, passed=True, sentence=found.sentence)
 
-    async def _objects(self, order: ObjectsProofOrder, *, restore: bool) -> RestoreProven:
-        if restore:
-            return await errand("Restore and compare", ObjectsProof.verify_objects_restored, order)
-        found = await errand("Verify the contents", ObjectsProof.verify_objects_copy, order)
-        return RestoreProven(entry=found, passed=True, sentence=found.sentence)
-
-    async def _read(self, target: Target, entry: Entry) -> Entry:
+    async def _read(self, facts: Facts, entry: Entry) -> Entry:
+        target = facts.target
+        if entry.store == OBJECTS:
+            second = facts.stack.backup.second_store
+            copy = ObjectsProofOrder(target=target, entry_id=entry.id, second_store=second)
+            return await errand("Verify the contents", ObjectsProof.verify_objects_copy, copy)
         if entry.store != "postgres":
             order = EntryOrder(shelf=target.shelf, entry_id=entry.id)
             return await errand("Verify the files", Shelf.verify_files, order)

@@ -13,8 +13,8 @@ from activities.engine import ContainerState, Engine, Job
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
 from activities.postgres.backup_progress import telling
-from activities.postgres.contents import read_contents
-from activities.postgres.sql import Sql
+from activities.postgres.contents import read_beside, read_contents
+from activities.postgres.sql import Connection, Sql
 from activities.taken import note_taken
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Contents, Level, VerifyBackupOrder, spoken_bytes
@@ -156,10 +156,20 @@ class Backups:
             self._engine.ensure_job(job, start=False)
             self._clear_leftovers(partial)
             shelf.own(partial, target)
-            self._engine.ensure_job(job)
-            seen = seen.model_copy(update={"contents": read_contents(connection)})
+            seen = seen.model_copy(update={"contents": self._started_beside(connection, job)})
         plain_files.replace(file, seen.model_dump_json().encode())
         return seen
+
+    def _started_beside(self, connection: Connection, job: Job) -> Contents:
+        """Start the job, and return what the server held just before: a copy at its end is never older."""
+        beside = read_beside(connection)
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute("SELECT 1")  # the snapshot is taken now
+            self._engine.ensure_job(job)
+            held = read_contents(connection)
+        found = {"sequences": beside.sequences, "roles": beside.roles, "memberships": beside.memberships}
+        return held.model_copy(update=found)
 
     def _refuse_wal_elsewhere(self, target: Target) -> None:
         """Refuse a ``pg_wal`` that is a link: a dead server's last WAL would not be in its volume."""

@@ -2,6 +2,8 @@
 
 from psycopg import sql as compose
 
+from activities.postgres.dump import MEMBERSHIPS, ROLES
+from activities.postgres.dump_contents import read_sequences
 from activities.postgres.sql import Connection
 from activities.pulse import beat
 from domain.backups import Contents, TableState
@@ -49,6 +51,16 @@ def read_contents(connection: Connection) -> Contents:
         triggers=triggers,
         functions=functions,
         last_marker=marker,
+    )
+
+
+def read_beside(connection: Connection) -> Contents:
+    """Return what no snapshot covers: roles, memberships, and where the sequences of the database stand."""
+    roles, members = (connection.execute(query.encode()).fetchall() for query in (ROLES, MEMBERSHIPS))
+    return Contents(
+        sequences=read_sequences(connection),
+        roles=tuple(str(row[0]) for row in roles),
+        memberships=tuple(str(row[0]) for row in members),
     )
 
 

@@ -68,7 +68,7 @@ class Integrity:
         marker: int | None = None
         with paused_replay(self._sql, order.copy_, ended=self._ended(order)) as lsn:
             try:
-                proofs, marker = self._full(order) if order.full else self._touched(order, lsn)
+                proofs, marker = self.look_at_all(order) if order.full else self._touched(order, lsn)
             except CrashedError as crash:
                 proofs = [crash.proof]
         proofs += self._died(order, log_since)
@@ -134,7 +134,8 @@ class Integrity:
         except (Unavailable, psycopg.Error):
             return 0
 
-    def _full(self, order: VerifyOrder) -> tuple[list[Proof], int | None]:
+    def look_at_all(self, order: VerifyOrder) -> tuple[list[Proof], int | None]:
+        """Return every proof of a copy that stands still, and the highest marker of the ledger on it."""
         place = self._place(order)
         limit = scan_seconds(self._bytes(order), _SCAN_SECONDS)
         checked = amcheck(self._engine, place, limit_seconds=limit)

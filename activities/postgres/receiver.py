@@ -10,6 +10,7 @@ from temporalio import activity
 from activities.engine import ContainerState, Engine, Job
 from activities.job import what_differs
 from activities.postgres import shelf
+from activities.postgres.receiver_partial import drop_unpadded
 from activities.postgres.slots import (
     Standing,
     drop_former_slots,
@@ -110,7 +111,7 @@ class Protection:
             shelf.own(directory, target)
             record_slot(root, slot)
             self._ensure_container(target, server, slot)
-            self._wait_until_healthy(connection, target, slot)
+            self._wait_until_healthy(connection, target, slot, directory)
             self._prove(connection, directory)
             drop_former_slots(connection, slot)
         return self._observe(target, root)
@@ -146,8 +147,8 @@ class Protection:
             self._engine.remove(found.id, force=True)
         self._engine.ensure_job(job)
 
-    def _wait_until_healthy(self, connection: Connection, target: Target, slot: str) -> None:
-        name = f"dr-{target.stack}-receiver"
+    def _wait_until_healthy(self, connection: Connection, target: Target, slot: str, directory: Path) -> None:
+        name, (_, segment_bytes) = f"dr-{target.stack}-receiver", wal_facts(connection)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not standing_of(connection, slot).healthy:
             found = self._engine.look(name)
@@ -158,6 +159,7 @@ class Protection:
                     where=name,
                     code="receiver-silent",
                 )
+            drop_unpadded(directory, segment_bytes)
             beat(f"waiting for the receiver on slot {slot}")
             time.sleep(0.2)
 

@@ -18,6 +18,7 @@ from activities.postgres.dump_jobs import no_room, what_is_wrong
 from activities.postgres.dump_load import Loading
 from activities.postgres.integrity_counts import check_foreign_keys, check_indexes_valid
 from activities.postgres.integrity_sql import CrashedError, guarded
+from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.throwaway import MAINTENANCE, Throwaway
 from activities.tokens import Tokens
@@ -67,6 +68,7 @@ class DumpChecks:
         server = Throwaway(self._engine, self._sql, self._state, target, entry.id)
         bootstrap = entry.contents.bootstrap or target.postgres.user
         with alone(self._state, server.name), server.running(bootstrap, entry.contents.preloaded) as copy:
+            require_isolated(self._engine, self._sql, target, copy)
             proofs = self._restored(target, server, copy, entry)
         well = passed(proofs)
         # What was not shown takes nothing away; what was shown to be wrong does.

@@ -61,6 +61,14 @@ _SETTINGS = {
 }
 
 
+_OF_A_NEW_CLUSTER = {"wal_level", "max_wal_senders"}
+
+
+def isolating() -> dict[str, str]:
+    """Return the settings of a throwaway server on data that came from elsewhere."""
+    return {key: value for key, value in _SETTINGS.items() if key not in _OF_A_NEW_CLUSTER}
+
+
 class Throwaway:
     """One throwaway server; its name says for what it was made, so that what is left of it is found."""
 

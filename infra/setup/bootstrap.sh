@@ -152,6 +152,22 @@ ensure_faketime() {
     command -v faketime >/dev/null || ! can_install || install faketime || say "faketime could not be installed"
 }
 
+# The checker of alert rules is part of Debian's Prometheus, whose server nobody asked for: it is not to start.
+ensure_promtool() {
+    command -v promtool >/dev/null && return 0
+    can_install || { say "no promtool: the tests of alert rules will be skipped: $(why_not)"; return 0; }
+    policy=/usr/sbin/policy-rc.d
+    mine=
+    if [ ! -e "$policy" ]; then
+        mine=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 0755 "$policy"
+    fi
+    install --no-install-recommends prometheus || say "promtool could not be installed"
+    [ -z "$mine" ] || rm -f "$policy"
+    # Nor with the next boot.
+    ! command -v systemctl >/dev/null || systemctl disable prometheus >>"$notes/apt.log" 2>&1 || true
+}
+
 ensure_python
 ensure_git
 ensure_environment
@@ -161,6 +177,7 @@ case "${1:-}" in
 --browser)
     ensure_browser
     ensure_faketime
+    ensure_promtool
     ;;
 '') ;;
 *) fail "unknown option $1" "usage: bootstrap.sh [--browser]" ;;

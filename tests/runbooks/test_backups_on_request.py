@@ -19,6 +19,7 @@ from domain.errors import BackupUnusable
 from domain.objects_copy import ObjectsBackupOrder, ObjectsProofOrder
 from domain.order import Outcome, TargetOrder
 from domain.store_backups import StoreBackupOrder, StoreBackups
+from domain.verification_base import ProveBaseOrder
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
@@ -77,6 +78,9 @@ class Shop:
             lambda _: RestoreProven(entry=self.found, passed=False),
         )
         self._keep("ensure_objects_backup", ObjectsBackupOrder, lambda _: StoreBackups(entries=(self.found,)))
+        self._keep(
+            "verify_base_restored", ProveBaseOrder, lambda _: RestoreProven(entry=self.found, passed=True)
+        )
         self._keep("ensure_catalogue_rebuilt", TargetOrder, lambda _: Rebuilt(rebuilt=("a",)))
 
     def _keep(self, name: str, order: Any, answer: Callable[[Any], Outcome]) -> None:
@@ -202,6 +206,20 @@ async def test_objects_are_copied_as_the_policy_says_and_their_copy_is_restored_
     shop.found = entry("minio", "copy")
     assert not (await shop.run(VerifyBackup, {"restore": True}, workflow_id="three")).passed
     assert shop.orders["verify_objects_restored"].entry_id == shop.found.id
+
+
+async def test_a_base_backup_is_restored_by_its_own_hand_and_what_none_restores_is_refused(
+    shop: Shop,
+) -> None:
+    shop.found = entry("postgres", "base")
+    assert (await shop.run(VerifyBackup, {"restore": True}, workflow_id="base")).passed
+    assert shop.orders["verify_base_restored"].entry_id == shop.found.id
+    shop.found = entry("postgres", "nothing-knows-it")
+    with pytest.raises(WorkflowFailureError) as refused:
+        await shop.run(VerifyBackup, {"restore": True}, workflow_id="none")
+    cause = refused.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert list(cause.details) == ["proof-unknown"]
 
 
 async def test_a_damaged_backup_fails_its_verification_at_once(shop: Shop) -> None:

@@ -1,0 +1,52 @@
+"""What a base backup recorded beside its rows, against the copy that was restored from it. Pure."""
+
+from domain.backups import Contents, SequenceState
+from domain.dumps import EntryTargetOrder
+from domain.recovery import Proof
+from domain.stack import Check
+
+_NAMED = 5
+
+
+class ProveBaseOrder(EntryTargetOrder):
+    """Restore one base backup; the checks of the stack file are made on the copy."""
+
+    checks: tuple[Check, ...] = ()
+
+
+def compare_beside(before: Contents, now: Contents) -> tuple[Proof, ...]:
+    """Compare roles, memberships and sequences; the copy is later than the record, so that none may be gone.
+
+    What was not recorded is not shown.
+    """
+    return (_roles(before, now), _sequences(before, now))
+
+
+def _roles(before: Contents, now: Contents) -> Proof:
+    if not before.roles:
+        return Proof(name="roles", passed=None, evidence="no role was recorded at the backup")
+    gone = [f"role {name} is missing" for name in before.roles if name not in now.roles]
+    gone += [f"{member} is missing" for member in before.memberships if member not in now.memberships]
+    said = f"{len(before.roles)} roles and {len(before.memberships)} memberships are there"
+    return Proof(name="roles", passed=not gone, evidence="; ".join(gone[:_NAMED]) or said)
+
+
+def _sequences(before: Contents, now: Contents) -> Proof:
+    if not before.sequences:
+        return Proof(name="sequences", passed=None, evidence="no sequence was recorded at the backup")
+    there = {sequence.name: sequence for sequence in now.sequences}
+    wrong = [
+        f"{then.name} {said}" for then in before.sequences if (said := _behind(then, there.get(then.name)))
+    ]
+    said = f"{len(before.sequences)} sequences, none stands behind where it stood"
+    return Proof(name="sequences", passed=not wrong, evidence="; ".join(wrong[:_NAMED]) or said)
+
+
+def _behind(then: SequenceState, now: SequenceState | None) -> str:
+    if now is None:
+        return "is missing"
+    if then.covers and now.covers is False:
+        return "stands before the greatest value in its table"
+    if then.rising and then.last_value is not None and (now.last_value or 0) < then.last_value:
+        return f"stands at {now.last_value}, it stood at {then.last_value}"
+    return ""

@@ -1,0 +1,86 @@
+"""What the far side holds, against what should have arrived there. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from domain.durations import spoken
+from domain.entries import Entry
+from domain.offsite_copies import FarEntry, FetchOrder, OffsiteList
+from domain.verification import Checked
+
+_READ_AT_ONCE = timedelta(days=80)
+"""Older copies may lie in an archive class, from which nothing comes back at once."""
+
+
+class ProveFarOrder(FetchOrder):
+    """Fetch one copy into a shelf of its own and compare it; its WAL stays there."""
+
+    wal: bool = False
+
+
+def look_far(
+    listed: OffsiteList, entries: Sequence[Entry], *, within: timedelta | None, as_of: datetime
+) -> list[Checked]:
+    """Judge the listing: every kind of the shelf is there whole, and the newest copy is not older than due.
+
+    ``within`` is how long ago the last copying may have been; ``None`` when none is scheduled.
+    """
+    whole = [far for far in listed.entries if far.finished]
+    if not whole:
+        return [Checked(what="far listed", passed=False, evidence="off-site there is no whole copy")]
+    found = [_newest(whole, within, as_of)]
+    for store, kind in sorted({(entry.store, entry.kind) for entry in entries}):
+        alike = [far for far in whole if (far.store, far.kind) == (store, kind)]
+        waiting = _waiting(entries, store, kind, within, as_of)
+        found.append(_of_kind(store, kind, alike, waiting=waiting))
+    return found
+
+
+def far_pick(listed: OffsiteList, seed: int, *, as_of: datetime) -> FarEntry | None:
+    """Return the copy that is fetched: drawn by the seed, another one each day."""
+    near = [
+        far
+        for far in listed.entries
+        if far.finished and (far.copied_at is None or as_of - far.copied_at < _READ_AT_ONCE)
+    ]
+    return near[seed % len(near)] if near else None
+
+
+def _newest(whole: Sequence[FarEntry], within: timedelta | None, as_of: datetime) -> Checked:
+    times = [far.copied_at for far in whole if far.copied_at is not None]
+    if not times:
+        return Checked(what="far listed", passed=None, evidence="it is not known when copies were made")
+    age = (as_of - max(times)).total_seconds()
+    if within is None:
+        said = f"the newest copy is {spoken(max(age, 0))} old; none is scheduled, so none is due"
+        return Checked(what="far listed", passed=True, evidence=said)
+    said = f"the newest copy is {spoken(max(age, 0))} old, {spoken(within.total_seconds())} are allowed"
+    return Checked(what="far listed", passed=age <= within.total_seconds(), evidence=said)
+
+
+def _waiting(
+    entries: Sequence[Entry], store: str, kind: str, within: timedelta | None, as_of: datetime
+) -> bool:
+    """Tell whether all of a kind are so young that the next copying takes them along."""
+    alike = [entry for entry in entries if (entry.store, entry.kind) == (store, kind)]
+    return within is not None and all(as_of - entry.ended_at < within for entry in alike)
+
+
+def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, waiting: bool) -> Checked:
+    if not alike:
+        said = "it is younger than the last copying" if waiting else "none of it is off-site"
+        return Checked(what="far listed", store=store, kind=kind, passed=waiting, evidence=said)
+    newest = max(alike, key=lambda far: far.id)
+    said = {
+        True: "every object as its manifest says",
+        False: "it is not as its manifest says, or that cannot be opened",
+        None: "it was not compared with its manifest",
+    }[newest.checked]
+    return Checked(
+        what="far listed",
+        store=store,
+        kind=kind,
+        entry_id=newest.id,
+        passed=newest.checked,
+        evidence=said,
+    )

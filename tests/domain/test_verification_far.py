@@ -1,0 +1,63 @@
+"""What the far side must hold for a verification to pass."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from domain.offsite_copies import FarEntry, OffsiteList
+from domain.verification_far import far_pick, look_far
+from tests.domain.test_verification import entry
+
+NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+DAY = timedelta(hours=30)
+
+
+def far(kind: str = "daily", age: timedelta = timedelta(hours=1), **other: Any) -> FarEntry:
+    values: dict[str, Any] = {
+        "id": f"{NOW - age:%Y%m%dT%H%M%SZ}-{kind}",
+        "store": "postgres",
+        "kind": kind,
+        "bytes": 10,
+        "objects": 2,
+        "finished": True,
+        "copied_at": NOW - age,
+        "checked": True,
+    }
+    return FarEntry.model_validate(values | other)
+
+
+def said(
+    *found: FarEntry, within: timedelta | None = DAY, age: timedelta = timedelta(days=2)
+) -> list[bool | None]:
+    entries = [entry("postgres", "daily", NOW - age)]
+    looked = look_far(OffsiteList(entries=found), entries, within=within, as_of=NOW)
+    return [check.passed for check in looked]
+
+
+def test_whole_and_fresh_copies_are_fine() -> None:
+    assert said(far()) == [True, True]
+
+
+def test_no_copy_at_all_and_one_that_was_never_finished_are_none() -> None:
+    assert said() == [False]
+    assert said(far(finished=False)) == [False]
+
+
+def test_copies_that_stopped_arriving_are_noticed() -> None:
+    assert said(far(age=timedelta(days=2))) == [False, True]
+
+
+def test_a_copy_that_is_not_as_its_manifest_says_or_was_not_compared_does_not_pass() -> None:
+    assert said(far(checked=False)) == [True, False]
+    assert said(far(checked=None)) == [True, None]
+
+
+def test_a_kind_that_never_left_is_missed_unless_it_is_younger_than_the_last_copying() -> None:
+    assert said(far("base")) == [True, False]
+    assert said(far("base"), age=timedelta(hours=1)) == [True, True]
+
+
+def test_a_copy_in_an_archive_class_is_not_fetched() -> None:
+    old = far(age=timedelta(days=100))
+    assert far_pick(OffsiteList(entries=(old,)), 0, as_of=NOW) is None
+    near = far()
+    assert far_pick(OffsiteList(entries=(old, near)), 5, as_of=NOW) == near

@@ -1,0 +1,329 @@
+"""BackupVerification on a real Temporal server, with hands that only answer."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.open_runs import OpenRecovery
+from activities.people import TellOrder
+from activities.verification import VerificationReports
+from domain import names
+from domain.backup_policy import BackupPolicy
+from domain.backups import ShelfOrder
+from domain.dumps import EntryTargetOrder, RestoreProven
+from domain.entries import Entry, EntryList, EntryOrder
+from domain.errors import BackupUnusable, DrError, Refused, Unavailable
+from domain.incident import Told
+from domain.notify import Occasion
+from domain.offsite import OffsitePolicy
+from domain.offsite_copies import FarEntry, OffsiteList, OffsiteOrder
+from domain.order import Facts, StackOrder
+from domain.recovery import Proof
+from domain.stack import Kind, Service, Stack
+from domain.verification import RecordVerificationOrder, VerificationReport
+from domain.verification_base import ProveBaseOrder
+from domain.verification_far import ProveFarOrder
+from tests.domain.test_verification import entry, shelf
+from tests.faults.record import Seen
+from tests.runbooks.conftest import STACK, TARGET, Hands
+from worker.liveness import Liveness
+from worker.verification_store import last_verification
+from workflows.verification import BackupVerification
+
+pytestmark = pytest.mark.timeout(120)
+
+QUIET = {"stack": None, "meilisearch": None, "hasura": None, "redis": None, "minio": None}
+OFFSITE = OffsitePolicy.model_validate({"bucket": "far-away", "access_key": "env:A", "secret_key": "env:B"})
+
+
+class Night:
+    """A stack with backups, and what the hands say of them."""
+
+    def __init__(self, client: Client, state: Path) -> None:
+        self.client = client
+        self.state = state
+        self.hands = Hands(state, client)
+        self.now = datetime.now(UTC)
+        self.stack = self.with_policy()
+        self.entries = self.fresh()
+        self.asked: list[str] = []
+        self.orders: dict[str, Any] = {}
+        self.told: list[TellOrder] = []
+        self.opened = ""
+        self.deaf = False
+        answers: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
+            "observe_stack": (StackOrder, lambda _: self.facts()),
+            "observe_entries": (ShelfOrder, lambda _: EntryList(entries=tuple(self.entries))),
+            "verify_files": (EntryOrder, lambda order: self.named(order.entry_id)),
+            "verify_restored": (EntryTargetOrder, self.restored),
+            "verify_base_restored": (ProveBaseOrder, self.restored),
+            "observe_offsite": (OffsiteOrder, lambda _: self.far()),
+            "verify_far_copy": (ProveFarOrder, self.restored),
+            "ensure_verification_recorded": (
+                RecordVerificationOrder,
+                VerificationReports(state).ensure_verification_recorded,
+            ),
+        }
+        self.hands.answers |= answers
+
+    def with_policy(self, *kinds: Kind, **more: Any) -> Stack:
+        services = {"postgres": Service(kind=Kind.POSTGRES)} | {k.value: Service(kind=k) for k in kinds}
+        schedules = {job: value for job, value in QUIET.items() if job not in {k.value for k in kinds}}
+        policy = BackupPolicy.model_validate({"schedules": schedules})
+        return STACK.model_copy(update={"services": services, "backup": policy, **more})
+
+    def fresh(self) -> list[Entry]:
+        shift = self.now - datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+        moved = []
+        for one in shelf():
+            at = one.started_at + shift
+            moved.append(entry(one.store, one.kind, at.replace(microsecond=0)))
+        return moved
+
+    def facts(self) -> Facts:
+        return Facts(stack=self.stack, stack_digest="d" * 64, target=TARGET)
+
+    def named(self, entry_id: str) -> Entry:
+        return next(one for one in self.entries if one.id == entry_id)
+
+    def restored(self, order: Any) -> RestoreProven:
+        self.asked.append(order.entry_id)
+        self.orders[type(order).__name__] = order
+        proofs = (Proof(name="rows", passed=True, evidence="20,000 rows"),)
+        return RestoreProven(
+            entry=self.named(order.entry_id),
+            passed=True,
+            proofs=proofs,
+            sentence="it holds what was recorded",
+        )
+
+    def far(self) -> OffsiteList:
+        copied = self.now - timedelta(hours=1)
+        return OffsiteList(
+            entries=tuple(
+                FarEntry(
+                    id=one.id,
+                    store=one.store,
+                    kind=one.kind,
+                    bytes=1,
+                    objects=1,
+                    finished=True,
+                    copied_at=copied,
+                    checked=True,
+                )
+                for one in self.entries
+            )
+        )
+
+    def fail(self, name: str, error: DrError) -> None:
+        self.hands.fail(name, error)
+
+    def activities(self) -> list[Any]:
+        @activity.defn(name="observe_open_recovery")
+        async def opened(_: StackOrder) -> OpenRecovery:
+            return OpenRecovery(because=self.opened)
+
+        @activity.defn(name="ensure_told")
+        async def tell(order: TellOrder) -> Told:
+            if self.deaf:
+                raise Refused("not told by pager (no answer); told by mail", code="not-told")
+            self.told.append(order)
+            return Told()
+
+        # The last one is the usual one that tells.
+        return [*self.hands.activities()[:-1], opened, tell]
+
+    async def run(self, **request: Any) -> VerificationReport:
+        found: VerificationReport = await self.client.execute_workflow(
+            "BackupVerification",
+            request,
+            id="backup/lab/all/verification",
+            task_queue=names.CONTROL_QUEUE,
+            result_type=VerificationReport,
+        )
+        return found
+
+
+@pytest.fixture
+async def night(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Night]:
+    made = Night(environment.client, tmp_path)
+    common: dict[str, Any] = {"activities": made.activities(), "interceptors": [Liveness(0.5)]}
+    async with (
+        Worker(environment.client, task_queue=names.CONTROL_QUEUE, workflows=[BackupVerification], **common),
+        Worker(environment.client, task_queue=names.host_queue(), **common),
+    ):
+        yield made
+
+
+async def test_started_with_nothing_it_restores_some_of_everything_and_tells_people(night: Night) -> None:
+    report = await night.run()
+    assert report.passed, report.rule
+    assert len(report.restored) == 5
+    assert [c.why for c in report.checks if c.what == "restored"].count("the latest") == 3
+    assert set(night.asked) == set(report.restored)
+    assert night.orders["ProveBaseOrder"].checks == night.stack.checks
+    (told,) = night.told
+    assert (told.occasion, told.stack) == (Occasion.PASSED, "lab")
+    kept = last_verification(night.state, "lab")
+    assert kept == report
+
+
+async def test_the_entry_by_chance_follows_from_the_seed_that_is_in_the_report(night: Night) -> None:
+    report = await night.run()
+    (chance,) = (c.entry_id for c in report.checks if c.why == "by chance")
+    latest = {c.entry_id for c in report.checks if c.why == "the latest"}
+    rest = [one.id for one in night.entries if one.id not in latest]
+    assert chance == rest[report.seed % len(rest)]
+
+
+@pytest.mark.fault("C4")
+async def test_a_dump_that_is_too_old_fails_it_and_people_hear_of_it(night: Night, seen: Seen) -> None:
+    """F-C4: the daily dumps stopped two days ago."""
+    at = night.now.replace(microsecond=0) - timedelta(days=2)
+    night.entries = [one for one in night.entries if one.kind != "daily"] + [entry("postgres", "daily", at)]
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "fresh: 48 h" in report.rule
+    assert night.told[0].occasion is Occasion.FAILED
+    assert "fresh: 48 h" in night.told[0].sentence
+    seen(report.rule)
+
+
+@pytest.mark.fault("C5")
+async def test_a_dump_of_no_bytes_fails_it(night: Night, seen: Seen) -> None:
+    """F-C5: the newest dump is empty."""
+    night.entries = [
+        one.model_copy(update={"bytes": 0}) if n == 2 else one for n, one in enumerate(night.entries)
+    ]
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "it is empty" in report.rule
+    seen(report.rule)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackupUnusable("chat.dump is missing", code="backup-damaged"),
+        Unavailable("Docker does not answer", code="docker-away"),
+        Refused("no room to restore it", code="no-room"),
+    ],
+)
+async def test_whatever_keeps_a_backup_from_being_restored_is_a_failure_and_the_others_are_restored(
+    night: Night, error: DrError
+) -> None:
+    night.fail("verify_base_restored", error)
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert error.what in report.rule
+    assert len(report.restored) >= 2
+
+
+async def test_a_restore_that_showed_nothing_has_verified_nothing(night: Night) -> None:
+    order, _ = night.hands.answers["verify_restored"]
+    night.hands.answers["verify_restored"] = (
+        order,
+        lambda o: RestoreProven(entry=night.named(o.entry_id), passed=True, sentence="fine"),
+    )
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert report.rule.startswith("not verified: postgres")
+
+
+async def test_a_kind_that_nothing_restores_yet_is_read_and_not_verified(night: Night) -> None:
+    night.stack = night.with_policy(Kind.REDIS)
+    night.entries += [entry("redis", "rdb", night.now.replace(microsecond=0) - timedelta(minutes=5))]
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "not verified: redis rdb" in report.rule
+    assert "nothing restores this kind yet" in report.rule
+    assert "verify_files" in night.hands.called
+
+
+async def test_a_store_of_the_policy_without_a_backup_fails_it(night: Night) -> None:
+    night.stack = night.with_policy(Kind.REDIS)
+    report = await night.run()
+    assert report.rule.startswith("redis rdb: there: the policy wants it, and the shelf holds none")
+
+
+async def test_a_stack_that_cannot_be_looked_at_is_a_failure_and_not_silence(night: Night) -> None:
+    night.fail("observe_stack", Refused("no container is service postgres", code="service-missing"))
+    report = await night.run(stack="lab")
+    assert (report.outcome, report.stack) == ("failed", "lab")
+    assert "no container is service postgres" in night.told[0].sentence
+    assert last_verification(night.state, "lab") == report
+
+
+@pytest.mark.fault("G2")
+async def test_it_stands_down_while_a_recovery_is_open_and_says_so(night: Night, seen: Seen) -> None:
+    """F-G2: a recovery is open when the verification is due."""
+    night.opened = "DatabaseCorruption is open as recovery/lab"
+    report = await night.run()
+    assert (report.outcome, report.passed) == ("stood_down", False)
+    assert night.asked == []
+    assert night.told == []
+    seen(report.rule)
+    assert last_verification(night.state, "lab") is None, "that verified nothing"
+
+
+@pytest.mark.fault("G2")
+async def test_a_recovery_that_begins_meanwhile_ends_it_before_the_next_restore(
+    night: Night, seen: Seen
+) -> None:
+    """F-G2: a recovery begins while the first backup is restored."""
+
+    def restored(order: Any) -> RestoreProven:
+        night.opened = "DatabaseCorruption is open as recovery/lab"
+        return night.restored(order)
+
+    night.hands.answers["verify_base_restored"] = (ProveBaseOrder, restored)
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "a recovery began: DatabaseCorruption is open" in report.rule
+    assert len(night.asked) == 1
+    seen(report.rule)
+
+
+async def test_the_far_copies_are_listed_and_one_is_fetched(night: Night) -> None:
+    night.stack = night.with_policy(offsite=OFFSITE)
+    report = await night.run()
+    assert report.passed, report.rule
+    assert night.orders["ProveFarOrder"].entry_id in {one.id for one in night.entries}
+    assert night.orders["ProveFarOrder"].wal is False
+
+
+@pytest.mark.fault("C11")
+async def test_a_key_that_is_gone_is_found_by_the_verification(night: Night, seen: Seen) -> None:
+    """F-C11: the key of the far copies is missing."""
+    night.stack = night.with_policy(offsite=OFFSITE)
+    night.fail("verify_far_copy", Refused("the key 3f is not here", code="backup-key-missing"))
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "the key 3f is not here" in report.rule
+    seen(report.rule)
+
+
+async def test_a_far_store_that_does_not_answer_fails_it(night: Night) -> None:
+    night.stack = night.with_policy(offsite=OFFSITE)
+    night.fail("observe_offsite", Refused("the bucket is not there", code="offsite-missing"))
+    report = await night.run()
+    assert report.rule == "far listed: the bucket is not there [offsite-missing]"
+
+
+@pytest.mark.fault("F10")
+async def test_people_who_were_not_reached_are_named_in_the_report_and_fail_nothing(
+    night: Night, seen: Seen
+) -> None:
+    """F-F10: one of the channels is down."""
+    night.deaf = True
+    report = await night.run()
+    assert report.passed
+    assert report.not_told.startswith("not told by pager (no answer); told by mail")
+    seen(report.not_told)

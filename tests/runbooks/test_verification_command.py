@@ -1,0 +1,86 @@
+"""``dr backup verify --all`` as people and programs call it: the exit status is the verdict."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from domain.errors import BackupUnusable
+from tests.runbooks.test_verification import Night, night  # noqa: F401 - a fixture, given on
+
+ROOT = Path(__file__).parents[2]
+STACK = "stack: lab\nproject: lab\nservices:\n  postgres: {kind: postgres}\n"
+Dr = Callable[..., Awaitable[tuple[int, Any, str]]]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def dr(environment: WorkflowEnvironment, tmp_path: Path) -> Dr:
+    """Return ``dr`` at a terminal of a host with one stack: status, answer, and what people are shown."""
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "lab.yaml").write_text(STACK)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DR_", "TEMPORAL_"))}
+    there = kept | {
+        "DR_STATE": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "TEMPORAL_ADDRESS": environment.client.service_client.config.target_host,
+    }
+
+    async def run(*words: str) -> tuple[int, Any, str]:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", "from starter.cli import main; main()", *words],
+            env=there,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, json.loads(done.stdout) if "--json" in words else None, done.stdout
+
+    return run
+
+
+async def test_a_verification_that_passed_ends_with_nought(night: Night, dr: Dr) -> None:  # noqa: F811 - as pytest wants it
+    code, said, _ = await dr("backup", "verify", "--all", "--json")
+    assert code == 0, said
+    assert said["command"] == "backup verify"
+    assert said["data"]["passed"] is True
+    assert len(said["data"]["restored"]) == 5
+
+
+async def test_one_that_failed_ends_with_eight_and_names_what_is_wrong(night: Night, dr: Dr) -> None:  # noqa: F811 - the same
+    night.fail("verify_restored", BackupUnusable("chat.dump is missing", code="backup-damaged"))
+    code, _, shown = await dr("backup", "verify", "--all")
+    assert code == 8
+    assert "WRONG  postgres daily" in shown
+    assert "chat.dump is missing" in shown
+    assert "drawn with seed" in shown
+
+
+async def test_one_that_stood_down_ends_with_three(night: Night, dr: Dr) -> None:  # noqa: F811 - the same
+    night.opened = "DatabaseCorruption is open as recovery/lab"
+    code, said, _ = await dr("backup", "verify", "--all", "--json")
+    assert (code, said["data"]["outcome"]) == (3, "stood_down")
+
+
+async def test_a_second_one_finds_the_lock_of_the_schedule_taken(night: Night, dr: Dr) -> None:  # noqa: F811 - the same
+    first = await night.client.start_workflow(
+        "BackupVerification", {}, id="backup/lab/all/verification", task_queue="nobody-works-here"
+    )
+    code, said, _ = await dr("backup", "verify", "--all", "--json")
+    assert (code, said["error"]["code"]) == (7, "busy")
+    await first.terminate()
+    code, said, _ = await dr("backup", "verify", "20261122T010000Z-base", "--all", "--json")
+    assert (code, said["error"]["code"]) == (5, "usage")
