@@ -1,6 +1,7 @@
 """``dr backup``, ``dr release`` and ``dr discard``."""
 
 from enum import StrEnum
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -9,15 +10,18 @@ from temporalio.client import Client
 
 from domain import names
 from domain.backups import Backup
+from domain.configuration import Extracted
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
 from domain.jobs import Job, lock_of
 from domain.release import Released
+from domain.store_backups import StoreBackups
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
 from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
+from workflows.configuration_backup import ExtractRequest
 from workflows.release import DiscardRequest, ReleaseRequest
 
 app = typer.Typer(no_args_is_help=True, help="Backups: take, list, show, verify.")
@@ -32,11 +36,22 @@ class What(StrEnum):
     BASE = "base"
     DAILY = "daily"
     WEEKLY = "weekly"
+    MEILISEARCH = "meilisearch"
+    HASURA = "hasura"
+    STACK = "stack"
+
+
+_STORES = {
+    What.MEILISEARCH: ("SearchBackup", Job.MEILISEARCH, "having snapshot and dump written …"),
+    What.HASURA: ("MetadataBackup", Job.HASURA, "exporting the metadata …"),
+    What.STACK: ("ConfigurationBackup", Job.STACK, "reading and sealing the configuration …"),
+}
+"""Of the stores beside the database: workflow, job and what is said while it is done."""
 
 
 @app.command("now")
 def now(
-    what: What = typer.Argument(What.BASE, help="base, or a dump: daily or weekly."),
+    what: What = typer.Argument(What.BASE, help="base, a dump (daily or weekly), or another store."),
     stack: str = _STACK,
     reason: str = typer.Option("by hand", help="Why."),
     *,
@@ -45,6 +60,8 @@ def now(
     """Take a backup now and verify it."""
 
     async def work(client: Client, settings: Settings) -> Exit:
+        if what in _STORES:
+            return await _store_now(client, settings, what, stack, reason, as_json=as_json)
         workflow_id = lock_of(settings.stack_for(stack), Job(f"postgres-{what.value}"))
         if what is What.BASE:
             say("streaming WAL, taking and verifying a base backup …")
@@ -60,6 +77,20 @@ def now(
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
+
+
+async def _store_now(
+    client: Client, settings: Settings, what: What, stack: str, reason: str, *, as_json: bool
+) -> Exit:
+    name, job, doing = _STORES[what]
+    say(doing)
+    request = ScheduledRequest(stack=stack, reason=reason)
+    workflow_id = lock_of(settings.stack_for(stack), job)
+    begun = await orchestrator.start(client, settings, name, request, workflow_id, StoreBackups)
+    made = await orchestrator.result_of(begun)
+    rows = [_row(entry) for entry in made.entries]
+    answer("backup now", rows, as_json=as_json, human=lambda c: c.print(plain(made.sentence)))
+    return Exit.DONE
 
 
 @app.command("list")
@@ -121,6 +152,26 @@ def verify(
         row = {**_row(found.entry), "passed": found.passed, "proofs": proofs}
         answer("backup verify", row, as_json=as_json, human=draw)
         return Exit.DONE if found.passed else Exit.VERIFICATION_FAILED
+
+    raise typer.Exit(orchestrator.run(work))
+
+
+@app.command("extract")
+def extract(
+    backup: str = typer.Argument("", help="The id of a backup of the configuration; empty for the newest."),
+    to: str = typer.Option(..., "--to", help="Where: a new or empty directory, which only root will enter."),
+    stack: str = _STACK,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Open a backup of the configuration and its secrets, in clear, into a directory of the host."""
+    place = str(Path(to).absolute())
+
+    async def work(client: Client, settings: Settings) -> Exit:
+        request = ExtractRequest(stack=stack, backup_id=backup, to=place)
+        found = await orchestrator.execute(client, settings, "ExtractConfiguration", request, Extracted)
+        answer("backup extract", found, as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
+        return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
 

@@ -10,6 +10,10 @@ from docker.errors import DockerException
 from temporalio.client import Client
 
 from activities.clocks import Clocks
+from activities.configuration_backup import ConfigurationBackups
+from activities.configuration_compose import Compose
+from activities.configuration_extract import ConfigurationExtracting
+from activities.configuration_proof import ConfigurationProofs
 from activities.containers import Containers
 from activities.engine import Engine
 from activities.hasura import Hasura
@@ -17,6 +21,9 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.metadata_backup import MetadataBackups
+from activities.metadata_proof import MetadataProofs
+from activities.metadata_restore import MetadataRestoring
 from activities.offsite import OffsiteCopies
 from activities.offsite_fetch import OffsiteFetching
 from activities.offsite_list import OffsiteListing
@@ -50,6 +57,9 @@ from activities.probes import Probes
 from activities.reports import Reports
 from activities.retention import Retaining
 from activities.search import Search
+from activities.search_backup import SearchBackups
+from activities.search_proof import SearchProofs
+from activities.search_restore import SearchRestoring
 from activities.secrets import Secrets
 from activities.services import Services
 from activities.shelf import Shelf
@@ -60,12 +70,15 @@ from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, Dump, Protect
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
+from workflows.configuration_backup import ConfigurationBackup, ExtractConfiguration
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
+from workflows.metadata_backup import MetadataBackup
 from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
+from workflows.search_backup import SearchBackup
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -86,6 +99,10 @@ WORKFLOWS: list[type] = [
     OffsiteCopy,
     ListOffsite,
     FetchOffsite,
+    SearchBackup,
+    MetadataBackup,
+    ConfigurationBackup,
+    ExtractConfiguration,
 ]
 
 _DOCKER_SECONDS = 120
@@ -146,7 +163,14 @@ class Hands:
 
     def host(self) -> list[Hand]:
         """Return the hands that touch a host."""
-        return [*self._lookers(), *self._protectors(), *self._recoverers(), *self._others(), *self._offsite()]
+        return [
+            *self._lookers(),
+            *self._protectors(),
+            *self._recoverers(),
+            *self._others(),
+            *self._offsite(),
+            *self._stores(),
+        ]
 
     def _lookers(self) -> list[Hand]:
         engine, state, stacks = self._engine, self._settings.state, StackFiles(self._settings)
@@ -241,4 +265,20 @@ class Hands:
             OffsiteCopies(side, self._tokens).ensure_copied_offsite,
             OffsiteListing(side).observe_offsite,
             OffsiteFetching(side, self._tokens).ensure_fetched,
+        ]
+
+    def _stores(self) -> list[Hand]:
+        """Return the hands that back up and restore what is beside the database."""
+        engine, secrets, tokens, state = self._engine, self._secrets, self._tokens, self._settings.state
+        stacks, compose = StackFiles(self._settings), Compose(environment())
+        return [
+            SearchBackups(engine, secrets, tokens, state).ensure_search_backup,
+            SearchProofs(engine, tokens, state).verify_search_restored,
+            SearchRestoring(engine, secrets, tokens, state, self._tools).ensure_search_restored,
+            MetadataBackups(engine, secrets, tokens, state).ensure_metadata_backup,
+            MetadataProofs(tokens, state).verify_metadata_restored,
+            MetadataRestoring(engine, secrets, self._sql, tokens, state).ensure_metadata_restored,
+            ConfigurationBackups(engine, secrets, tokens, state, stacks).ensure_configuration_backup,
+            ConfigurationProofs(tokens, state, compose).verify_configuration_restored,
+            ConfigurationExtracting(tokens, state).ensure_configuration_extracted,
         ]

@@ -1,12 +1,18 @@
 """What is known of the backups: listed, shown, verified again, and said anew where it was lost."""
 
+from collections.abc import Callable
+from typing import Any
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.configuration_proof import ConfigurationProofs
+    from activities.metadata_proof import MetadataProofs
     from activities.postgres.backup import Backups
     from activities.postgres.dump import Dumps
     from activities.postgres.rebuild import Rebuilding
     from activities.postgres.restore_dump import DumpChecks
+    from activities.search_proof import SearchProofs
     from activities.shelf import Shelf
     from domain.backups import ShelfOrder, VerifyBackupOrder
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven
@@ -14,6 +20,14 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Target, TargetOrder
     from workflows.backup import BackupRequest, EntryRequest, VerifyRequest, load
     from workflows.errand import errand
+
+PROVERS: dict[tuple[str, str], Callable[[Any, EntryTargetOrder], RestoreProven]] = {
+    ("stack", "configuration"): ConfigurationProofs.verify_configuration_restored,
+    ("hasura", "metadata"): MetadataProofs.verify_metadata_restored,
+    ("meilisearch", "snapshot"): SearchProofs.verify_search_restored,
+    ("meilisearch", "dump"): SearchProofs.verify_search_restored,
+}
+"""Store and kind to the hand that restores such a backup beside everything; what is not listed is a dump."""
 
 
 @workflow.defn(name="ListBackups")
@@ -51,7 +65,8 @@ class VerifyBackup:
         entry = await errand("Read the entry", Shelf.observe_entry, order)
         if request.restore:
             wanted = EntryTargetOrder(target=target, entry_id=entry.id)
-            return await errand("Restore and compare", DumpChecks.verify_restored, wanted)
+            hand = PROVERS.get((entry.store, entry.kind), DumpChecks.verify_restored)
+            return await errand("Restore and compare", hand, wanted)
         found = bare(await self._read(target, entry))
         return RestoreProven(entry=found, passed=True, sentence=found.sentence)
 

@@ -65,7 +65,7 @@ class Releasing:
         self._tokens.admit(order, order.target.stack)
         rid = order.recovery_id
         kept = self._kept(rid)
-        volumes = [name for name in self._volumes(rid) if name != kept and order.volume in {"", name}]
+        volumes = [name for name in self._volumes(rid) if name not in kept and order.volume in {"", name}]
         for name in volumes:
             self._may_remove(name, rid, jobs_may_run=True)
         doomed = [job for job in self._containers(rid) if _mounts(job, volumes)]
@@ -96,10 +96,10 @@ class Releasing:
     def _keepers(self, recovery_id: str) -> list[ContainerState]:
         return [job for job in self._containers(recovery_id) if job.labels.get(LABEL_ROLE) == _KEEPER]
 
-    def _kept(self, recovery_id: str) -> str:
-        """Return the volume that the swap took or may have taken: it holds somebody's old data."""
-        record = self._records.read(swap.KIND, recovery_id)
-        return str(record["restored_volume"]) if record and self._keepers(recovery_id) else ""
+    def _kept(self, recovery_id: str) -> set[str]:
+        """Return the volumes that an exchange took or may have taken: they hold somebody's old data."""
+        mounts = (mount for keeper in self._keepers(recovery_id) for mount in keeper.raw["Mounts"])
+        return {str(mount.get("Name")) for mount in mounts}
 
     def _containers(self, recovery_id: str) -> list[ContainerState]:
         """Return the recovery's own containers: a label alone anybody may have written on his own."""
