@@ -6,14 +6,14 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities import configuration_archive
+from activities import configuration_archive, entries
 from activities.configuration_archive import Member
 from activities.configuration_read import Reading, environment_of
 from activities.engine import Engine
 from activities.sealed_entry import Content, SealedEntries
 from activities.secrets import Secrets
 from activities.tokens import Tokens
-from domain.configuration import SECRETS, STACK_FILE, WHOLE, Configuration, group
+from domain.configuration import SECRETS, STACK_FILE, WHOLE, Configuration, group, vanished
 from domain.entries import Source, bare
 from domain.holdings import Holding
 from domain.order import Target
@@ -22,6 +22,7 @@ from domain.store_backups import StoreBackupOrder, StoreBackups
 
 STORE = "stack"
 KIND = "configuration"
+_NAMED = 3
 
 
 class ConfigurationBackups:
@@ -50,13 +51,21 @@ class ConfigurationBackups:
         members, kept = self._reading.read(target)
         said = f"{len(kept.services)} services, {len(kept.files)} files, {len(kept.references)} secrets"
         if kept.lacks:
-            said += f"; NOT in it: {'; '.join(kept.lacks[:3])}"
+            said += f"; NOT in it: {'; '.join(kept.lacks[:_NAMED])}"
+        held = held_by(members, kept, key)
+        gone = vanished(self._last_held(target), held)
+        if gone:
+            said += f"; no longer in it: {', '.join(gone[:_NAMED])}"
         return Content(
             plain=configuration_archive.pack(members),
-            held=held_by(members, kept, key),
+            held=held,
             sentence=said,
             source=Source(version=kept.project),
         )
+
+    def _last_held(self, target: Target) -> tuple[Holding, ...]:
+        known = entries.read_entries(Path(target.shelf))[0]
+        return next((one.held for one in known if (one.store, one.kind) == (STORE, KIND)), ())
 
 
 def held_by(members: Mapping[str, Member], kept: Configuration, key: BackupKey) -> tuple[Holding, ...]:

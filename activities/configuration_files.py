@@ -88,6 +88,8 @@ class Collected:
             said = f"{path} holds more than a configuration"
             (self.left_out if writable else self.lacks).append(said)
             return []
+        if not names and not writable:
+            self.lacks.append(f"{path} holds nothing, and is mounted to be read")
         return [member for name in names if (member := self.take(name))]
 
     def _referenced(self, path: str, member: str, base: str) -> list[str]:

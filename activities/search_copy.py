@@ -69,30 +69,32 @@ class SearchCopy:
             capabilities=("DAC_OVERRIDE", "CHOWN", "FOWNER"),
         )
         self._fill(fill)
-        option = "SNAPSHOT" if entry.kind == SNAPSHOT else "DUMP"
-        self._engine.ensure_job(
-            Job(
-                name=self.name,
-                image_id=place.container.image_id,
-                command=(),
-                user=place.user,
-                binds={self.name: f"{place.mount}:rw", self._beside: f"{_IMPORT}:ro"},
-                environment={
-                    **place.environment,
-                    "MEILI_DB_PATH": place.database,
-                    "MEILI_SNAPSHOT_DIR": place.snapshots,
-                    "MEILI_DUMP_DIR": place.dumps,
-                    "MEILI_NO_ANALYTICS": "true",
-                    # It has no key: nobody but us can reach it.
-                    "MEILI_ENV": "development",
-                    f"MEILI_IMPORT_{option}": f"{_IMPORT}/backup",
-                },
-                labels=self._labels,
-                memory_bytes=place.memory_bytes,
-                stop_signal="SIGTERM",
-            )
-        )
+        self._engine.ensure_job(self._server(entry))
         self._wait(entry)
+
+    def _server(self, entry: Entry) -> Job:
+        place = self._place
+        option = "SNAPSHOT" if entry.kind == SNAPSHOT else "DUMP"
+        return Job(
+            name=self.name,
+            image_id=place.container.image_id,
+            command=(),
+            user=place.user,
+            binds={self.name: f"{place.mount}:rw", self._beside: f"{_IMPORT}:ro"},
+            environment={
+                **place.environment,
+                "MEILI_DB_PATH": place.database,
+                "MEILI_SNAPSHOT_DIR": place.snapshots,
+                "MEILI_DUMP_DIR": place.dumps,
+                "MEILI_NO_ANALYTICS": "true",
+                # It has no key: nobody but us can reach it.
+                "MEILI_ENV": "development",
+                f"MEILI_IMPORT_{option}": f"{_IMPORT}/backup",
+            },
+            labels=self._labels,
+            memory_bytes=place.memory_bytes,
+            stop_signal="SIGTERM",
+        )
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return the JSON object at a path, ``None`` when there is none."""

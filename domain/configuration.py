@@ -102,6 +102,17 @@ def group(key: BackupKey, name: str, things: Mapping[str, bytes]) -> Holding:
     return Holding(name=name, count=len(samples), digest=whole, samples=tuple(samples[:SAMPLES]))
 
 
+def vanished(before: Iterable[Holding], now: Iterable[Holding]) -> tuple[str, ...]:
+    """Return what an earlier backup held and a new one does not: removed on purpose, or lost."""
+    there = {(one.name, sample.name) for one in now for sample in one.samples}
+    return tuple(
+        f"{sample.name} of {one.name}"
+        for one in before
+        for sample in one.samples
+        if (one.name, sample.name) not in there
+    )
+
+
 def no_lack(name: str, lacks: Iterable[str], evidence: str, *, seen: int) -> Proof:
     """Return a proof that names every lack; of nothing that was seen nothing is proven."""
     found = list(lacks)
