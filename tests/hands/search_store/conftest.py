@@ -143,9 +143,10 @@ class SearchStand:
 
     def left(self) -> list[str]:
         """Return the containers and volumes that hands made and did not remove."""
-        label = {"label": f"{LABEL_STACK}={self.project}"}
-        found = [one.name for one in self.client.containers.list(all=True, filters=label)]
-        return found + [one.name for one in self.client.volumes.list(filters=label)]
+        label = f"{LABEL_STACK}={self.project}"
+        found = self.client.containers.list(all=True, filters={"label": label})
+        volumes = self.client.volumes.list(filters={"label": label})
+        return [str(one.name) for one in (*found, *volumes)]
 
 
 @contextmanager
