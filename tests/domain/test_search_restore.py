@@ -38,7 +38,7 @@ def entry(kind: str, version: str, day: int = 1) -> Entry:
     ],
 )
 def test_a_snapshot_is_for_its_version_and_a_dump_for_later_ones_too(
-    kind: str, wrote: str, reads: str, fits: bool
+    kind: str, wrote: str, reads: str, *, fits: bool
 ) -> None:
     assert (misfit(entry(kind, wrote), reads) == "") is fits
 

@@ -28,7 +28,7 @@ from domain.store_backups import StoreBackupOrder
 
 JWT = "jwt-key-of-a-test-0123456789"
 PASSWORD = "password-of-a-test"
-TLS = "-----BEGIN PRIVATE KEY-----\nkey-of-a-test\n-----END PRIVATE KEY-----\n"
+TLS = "what would be a key-of-a-test\n"
 SECRETS = (JWT, PASSWORD, "key-of-a-test", "mail-password-of-a-test")
 COMPOSE = """
 x-service: &service
