@@ -37,8 +37,14 @@ if command -v curl >/dev/null; then exec curl -gsS --max-time 60 -- "$1"; else e
 class SearchCopy:
     """One such engine; its name says for what it was made, so that what is left of it is found."""
 
-    def __init__(self, engine: Engine, place: SearchPlace, name: str, labels: Mapping[str, str]) -> None:
-        """``name`` is that of container and volume; ``place`` says what the live one is like."""
+    def __init__(
+        self, engine: Engine, place: SearchPlace, name: str, labels: Mapping[str, str], image_id: str = ""
+    ) -> None:
+        """``name`` is that of container and volume; ``place`` says what the live one is like.
+
+        ``image_id`` is another image than the live one's.
+        """
+        self._image_id = image_id or place.container.image_id
         self._engine = engine
         self._place = place
         self.name = name
@@ -56,7 +62,7 @@ class SearchCopy:
             self._engine.ensure_volume(volume, self._labels)
         fill = Job(
             name=f"{self.name}-fill",
-            image_id=place.container.image_id,
+            image_id=self._image_id,
             entrypoint=("sh",),
             command=("-c", _FILL, "dr", place.database, FILES[entry.kind], place.mount, place.user),
             user="0:0",
@@ -77,7 +83,7 @@ class SearchCopy:
         option = "SNAPSHOT" if entry.kind == SNAPSHOT else "DUMP"
         return Job(
             name=self.name,
-            image_id=place.container.image_id,
+            image_id=self._image_id,
             command=(),
             user=place.user,
             binds={self.name: f"{place.mount}:rw", self._beside: f"{_IMPORT}:ro"},

@@ -17,7 +17,8 @@ from domain.stack import Kind
 
 _SECONDS = 30.0
 _PREFIX = "MEILI_"
-_NOT_PASSED_ON = ("MASTER_KEY", "IMPORT", "SCHEDULE", "WEBHOOK", "SSL", "IGNORE")
+_NOT_PASSED_ON = ("IMPORT", "SCHEDULE", "WEBHOOK", "SSL", "IGNORE")
+_SECRET = ("KEY", "SECRET", "TOKEN", "PASSWORD")
 _USUAL = {"db-path": "data.ms", "snapshot-dir": "snapshots", "dump-dir": "dumps"}
 
 
@@ -128,7 +129,9 @@ def _passed_on(config: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value
         for name, value in _environment(config).items()
-        if name.startswith(_PREFIX) and not name.removeprefix(_PREFIX).startswith(_NOT_PASSED_ON)
+        if name.startswith(_PREFIX)
+        and not name.removeprefix(_PREFIX).startswith(_NOT_PASSED_ON)
+        and not any(word in name for word in _SECRET)
     }
 
 

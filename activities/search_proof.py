@@ -12,7 +12,7 @@ from activities.engine import Engine
 from activities.search_backup import search_entry
 from activities.search_contents import seen_as_recorded
 from activities.search_copy import SearchCopy
-from activities.search_place import SearchPlace, place_of_search, search_of
+from activities.search_place import place_of_search, search_of
 from activities.tokens import Tokens
 from domain.backups import Level
 from domain.dumps import EntryTargetOrder, RestoreProven
@@ -54,10 +54,13 @@ class SearchProofs:
             raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
         place = place_of_search(self._engine, target, search_of(target))
         labels = {LABEL_STACK: target.stack, LABEL_ROLE: ROLE}
-        copy = SearchCopy(self._engine, place, f"dr-{target.stack}-check-{entry.id}", labels)
+        wrote = entry.source.image_id
+        # What wrote it may read it, also after the live one became another.
+        image = wrote if wrote and self._engine.image(wrote) is not None else place.container.image_id
+        copy = SearchCopy(self._engine, place, f"dr-{target.stack}-check-{entry.id}", labels, image)
         began = time.monotonic()
         with alone(self._state, copy.name):
-            proofs = (*_loaded(copy, directory, entry), _image(entry, place))
+            proofs = (*_loaded(copy, directory, entry, same=image == wrote), _image(entry, image))
         well = all(proof.passed is not False for proof in proofs) and any(proof.passed for proof in proofs)
         well = well and all(proof.passed is not None for proof in proofs[:-1])
         if well or any(proof.passed is False for proof in proofs):
@@ -71,20 +74,22 @@ class SearchProofs:
         return entries.record_verified(Path(target.shelf), entry, level, datetime.now(UTC), PROVEN_BY)
 
 
-def _loaded(copy: SearchCopy, directory: Path, entry: Entry) -> tuple[Proof, ...]:
+def _loaded(copy: SearchCopy, directory: Path, entry: Entry, *, same: bool) -> tuple[Proof, ...]:
+    """Load a backup and compare; that another image does not take a snapshot says nothing against it."""
     copy.remove()
     try:
         copy.load(directory, entry)
         return compare_holdings(entry.held, seen_as_recorded(copy.get, entry.held))
     except BackupUnusable as error:
-        return (Proof(name="load", passed=False, evidence=error.what),)
+        wrong = None if entry.kind == SNAPSHOT and not same else False
+        return (Proof(name="load", passed=wrong, evidence=error.what),)
     finally:
         copy.remove()
 
 
-def _image(entry: Entry, place: SearchPlace) -> Proof:
+def _image(entry: Entry, image: str) -> Proof:
     """Say whether the program was the one that had made the backup; a dump is for others too."""
-    if entry.source.image_id == place.container.image_id:
+    if entry.source.image_id == image:
         return Proof(name="image", passed=True, evidence="loaded by the image that wrote it")
     said = "loaded by another image than wrote it"
     return Proof(name="image", passed=None if entry.kind == SNAPSHOT else True, evidence=said)

@@ -25,6 +25,7 @@ from domain.order import PostgresTarget, ServiceTarget, Target, VolumeMount
 from domain.search_restore import SearchRestored, SearchRestoreOrder
 from domain.stack import Kind
 from domain.store_backups import StoreBackupOrder
+from infra.images.recipes import RECIPES, digest, repository
 from tests.hands.chat_stack import until
 from worker.wiring import tools_image
 
@@ -146,17 +147,27 @@ class SearchStand:
         label = f"{LABEL_STACK}={self.project}"
         found = self.client.containers.list(all=True, filters={"label": label})
         volumes = self.client.volumes.list(filters={"label": label})
-        return [str(one.name) for one in (*found, *volumes)]
+        return [*(str(one.name) for one in found), *(str(one.name) for one in volumes)]
+
+
+def lab_image(client: docker.DockerClient, name: str) -> str:
+    """Return the image of this very tree's stand-in; without one, the newest there is."""
+
+    def reference(one: str) -> str:
+        above = RECIPES[one].base
+        return f"{repository(one)}:{digest(one, reference(above) if above else '')}"
+
+    found = client.images.list(reference(name)) or client.images.list(repository(name))
+    if not found:
+        pytest.skip(f"no image {repository(name)}: build the lab's images first")
+    return str(max(found, key=lambda one: str(one.attrs["Created"])).id)
 
 
 @contextmanager
 def running_search(client: docker.DockerClient, place: Path, version: str = "") -> Iterator[SearchStand]:
     """Start an engine with documents, give it out, and remove all that was made for it."""
     project = f"drtest-{secrets.token_hex(4)}"
-    found = client.api.images(name="dr-lab/meilisearch")
-    if not found:
-        pytest.skip("no image dr-lab/meilisearch: build the lab's images first")
-    image = str(max(found, key=lambda one: one["Created"])["Id"])
+    image = lab_image(client, "meilisearch")
     stand = SearchStand(client, project, place / "shelf", place / "state", image)
     stand.shelf.mkdir()
     stand.state.mkdir()
