@@ -142,7 +142,8 @@ def running() -> Iterator[tuple[str, Path]]:
 def stand(running: tuple[str, Path], tmp_path: Path) -> Iterator[Stand]:
     """Give out the project with an empty shelf and a key; its files are put back afterwards."""
     project, directory = running
-    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    before = {path: (path.read_bytes(), path.stat().st_mode & 0o777) for path in files}
     client = docker.from_env(timeout=60)
     state = tmp_path / "state"
     BackupKeys(state).new(datetime.now(UTC))
@@ -153,10 +154,11 @@ def stand(running: tuple[str, Path], tmp_path: Path) -> Iterator[Stand]:
         for path in sorted(directory.rglob("*"), reverse=True):
             if path not in before and not path.is_dir():
                 path.unlink()
-        for path, content in before.items():
+        for path, (content, mode) in before.items():
             if path.is_symlink():
                 path.unlink()
             path.write_bytes(content)
+            path.chmod(mode)
 
 
 def lay_out(directory: Path, project: str, image: str) -> None:

@@ -190,7 +190,12 @@ def start_search(stand: SearchStand, version: str = "") -> None:
         of_version(stand, version) if version else stand.image,
         name=f"{project}-meilisearch",
         detach=True,
-        environment={"MEILI_MASTER_KEY": KEY, "MEILI_DB_PATH": "/meili_data"},
+        environment={
+            "MEILI_MASTER_KEY": KEY,
+            "MEILI_DB_PATH": "/meili_data",
+            "MEILI_SNAPSHOT_DIR": "/meili_data/snapshots",
+            "MEILI_DUMP_DIR": "/meili_data/dumps",
+        },
         labels={
             COMPOSE_PROJECT: project,
             COMPOSE_SERVICE: "meilisearch",
