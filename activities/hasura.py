@@ -11,7 +11,7 @@ from activities.answers import ask, json_in
 from activities.engine import Engine
 from activities.secrets import Secrets
 from domain.errors import Refused, Unavailable, VerificationFailed
-from domain.order import ServiceTarget, TargetOrder
+from domain.order import ServiceTarget, Target, TargetOrder
 from domain.recovery import Judged, Proof
 from domain.stack import Kind
 
@@ -38,13 +38,11 @@ class Hasura:
         service = order.target.of_kind(Kind.HASURA)
         if service is None:
             return Judged(passed=True, sentence="Hasura is not configured in this stack")
-        headers = {"X-Hasura-Admin-Secret": self._admin_secret(order, service)}
-        url = http_url(self._engine, service)
-        with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False) as client:
-            _ask(client, "reload_metadata", {"reload_sources": True, "reload_remote_schemas": False})
-            answer = _ask(client, "get_inconsistent_metadata", {})
-            broken = [_named(one) for one in answer.get("inconsistent_objects") or []]
-            triggers = _event_triggers(_ask(client, "export_metadata", {}, version=2))
+        with admin_client(self._engine, self._secrets, order.target, service) as client:
+            ask_metadata(client, "reload_metadata", {"reload_sources": True, "reload_remote_schemas": False})
+            answer = ask_metadata(client, "get_inconsistent_metadata", {})
+            broken = [named(one) for one in answer.get("inconsistent_objects") or []]
+            triggers = _event_triggers(ask_metadata(client, "export_metadata", {}, version=2))
             strict = _get(client, "/healthz?strict=true")
         if broken or answer.get("is_consistent") is not True or strict != httpx.codes.OK:
             raise VerificationFailed(
@@ -59,21 +57,31 @@ class Hasura:
         proof = Proof(name="Hasura's metadata", passed=True, evidence=sentence)
         return Judged(passed=True, proofs=(proof,), sentence=sentence)
 
-    def _admin_secret(self, order: TargetOrder, service: ServiceTarget) -> str:
-        reference = service.secrets.get("admin_secret")
-        if reference is None:
-            raise Refused(
-                "no admin secret is named for Hasura",
-                where=f"services.{service.name}.secrets",
-                hint="add admin_secret: container:hasura:HASURA_GRAPHQL_ADMIN_SECRET",
-                code="secret-missing",
-            )
-        return self._secrets.reveal(reference, order.target.project)
+
+def admin_client(engine: Engine, secrets: Secrets, target: Target, service: ServiceTarget) -> httpx.Client:
+    """Return a client that speaks as the admin; ``Refused`` (``secret-missing``) without a secret for it."""
+    reference = service.secrets.get("admin_secret")
+    if reference is None:
+        raise Refused(
+            "no admin secret is named for Hasura",
+            where=f"services.{service.name}.secrets",
+            hint="add admin_secret: container:hasura:HASURA_GRAPHQL_ADMIN_SECRET",
+            code="secret-missing",
+        )
+    headers = {"X-Hasura-Admin-Secret": secrets.reveal(reference, target.project)}
+    url = http_url(engine, service)
+    return httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
 
 
-def _ask(client: httpx.Client, kind: str, arguments: dict[str, object], version: int = 1) -> dict[str, Any]:
+def ask_metadata(
+    client: httpx.Client, kind: str, arguments: dict[str, object], version: int = 1, **beside: object
+) -> dict[str, Any]:
+    """Return what a call of the metadata API answers; ``beside`` stands beside its arguments.
+
+    Raises ``Unavailable`` with code ``hasura-unavailable`` for a refusal too.
+    """
     try:
-        said = json.dumps({"type": kind, "version": version, "args": arguments}).encode()
+        said = json.dumps({"type": kind, "version": version, "args": arguments, **beside}).encode()
         answer = ask(client, "POST", "/v1/metadata", headers=_JSON, content=said, limit_bytes=_METADATA_BYTES)
         body = json_in(answer)
     except httpx.HTTPError as error:
@@ -101,7 +109,8 @@ def _get(client: httpx.Client, path: str) -> int:
         ) from None
 
 
-def _named(inconsistent: dict[str, Any]) -> str:
+def named(inconsistent: dict[str, Any]) -> str:
+    """Return what an object of the list of inconsistent ones is, and why."""
     kind = str(inconsistent.get("type", "object"))
     definition = inconsistent.get("definition")
     name = str(inconsistent.get("name") or (definition if isinstance(definition, str) else "") or "")

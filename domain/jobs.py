@@ -85,6 +85,7 @@ WORK: Mapping[Job, Work] = {
         kind="all",
         usual="30 4 * * *",
         says="snapshot and dump of the search index, every day",
+        workflow="SearchBackup",
         needs="search",
     ),
     Job.HASURA: Work(
@@ -92,6 +93,7 @@ WORK: Mapping[Job, Work] = {
         kind="metadata",
         usual="15 4 * * *",
         says="metadata of Hasura, every day",
+        workflow="MetadataBackup",
         needs="hasura",
     ),
     Job.STACK: Work(
@@ -99,6 +101,7 @@ WORK: Mapping[Job, Work] = {
         kind="configuration",
         usual="20 4 * * *",
         says="configuration and secrets of the stack, encrypted, every day",
+        workflow="ConfigurationBackup",
     ),
     Job.OFFSITE: Work(
         service="offsite",

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-SecretRef = Annotated[
-    str,
-    StringConstraints(pattern=r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"),
-]
+REFERENCE = r"^(container:[a-z0-9_-]+:[A-Z0-9_]+|env:[A-Z0-9_]+|file:/.+)$"
+
+SecretRef = Annotated[str, StringConstraints(pattern=REFERENCE)]

@@ -1,6 +1,7 @@
 """``dr backup``, ``dr release`` and ``dr discard``."""
 
 from enum import StrEnum
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -9,6 +10,7 @@ from temporalio.client import Client
 
 from domain import names
 from domain.backups import Backup
+from domain.configuration import Extracted
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
 from domain.inert import visible
@@ -21,6 +23,7 @@ from starter.selftest import self_test
 from starter.verification import verify_all
 from worker.settings import Settings
 from workflows.backup import BackupRequest, DumpRequest, EntryRequest, ScheduledRequest, VerifyRequest
+from workflows.configuration_backup import ExtractRequest
 from workflows.release import DiscardRequest, ReleaseRequest
 
 app = typer.Typer(no_args_is_help=True, help="Backups: take, list, show, verify.")
@@ -161,6 +164,26 @@ def verify(
         row = {**_row(found.entry), "passed": found.passed, "proofs": proofs}
         answer("backup verify", row, as_json=as_json, human=draw)
         return Exit.DONE if found.passed else Exit.VERIFICATION_FAILED
+
+    raise typer.Exit(orchestrator.run(work))
+
+
+@app.command("extract")
+def extract(
+    backup: str = typer.Argument("", help="The id of a backup of the configuration; empty for the newest."),
+    to: str = typer.Option(..., "--to", help="Where: a new or empty directory, which only root will enter."),
+    stack: str = _STACK,
+    *,
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    """Open a backup of the configuration and its secrets, in clear, into a directory of the host."""
+    place = str(Path(to).absolute())
+
+    async def work(client: Client, settings: Settings) -> Exit:
+        request = ExtractRequest(stack=stack, backup_id=backup, to=place)
+        found = await orchestrator.execute(client, settings, "ExtractConfiguration", request, Extracted)
+        answer("backup extract", found, as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
+        return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
 

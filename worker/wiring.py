@@ -10,6 +10,10 @@ from docker.errors import DockerException
 from temporalio.client import Client
 
 from activities.clocks import Clocks
+from activities.configuration_backup import ConfigurationBackups
+from activities.configuration_compose import Compose
+from activities.configuration_extract import ConfigurationExtracting
+from activities.configuration_proof import ConfigurationProofs
 from activities.containers import Containers
 from activities.engine import Engine
 from activities.hasura import Hasura
@@ -17,6 +21,9 @@ from activities.history import Histories
 from activities.host import Host
 from activities.inventory import Inventories
 from activities.ledger import Ledger
+from activities.metadata_backup import MetadataBackups
+from activities.metadata_proof import MetadataProofs
+from activities.metadata_restore import MetadataRestoring
 from activities.notify import Channels
 from activities.objects_backup import ObjectBackups
 from activities.objects_proof import ObjectsProof
@@ -60,6 +67,9 @@ from activities.redis_restore import RedisRestoring
 from activities.reports import Reports
 from activities.retention import Retaining
 from activities.search import Search
+from activities.search_backup import SearchBackups
+from activities.search_proof import SearchProofs
+from activities.search_restore import SearchRestoring
 from activities.secrets import Secrets
 from activities.selftest.hands import SelfTest
 from activities.selftest.network import Networks
@@ -75,14 +85,17 @@ from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from workflows.backup import BaseBackup, Dump, Protect
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
+from workflows.configuration_backup import ConfigurationBackup, ExtractConfiguration
 from workflows.database_corruption import DatabaseCorruption
 from workflows.inspection import Doctor, ObserveHealth, ObserveProject
+from workflows.metadata_backup import MetadataBackup
 from workflows.objects_backup import ObjectsBackup
 from workflows.offsite_copy import FetchOffsite, ListOffsite, OffsiteCopy
 from workflows.redis_backup import RedisBackup
 from workflows.release import Discard, Release
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
+from workflows.search_backup import SearchBackup
 from workflows.selftest import VerifierSelfTest
 from workflows.verification import BackupVerification
 
@@ -109,6 +122,10 @@ WORKFLOWS: list[type] = [
     FetchOffsite,
     ObjectsBackup,
     BackupVerification,
+    SearchBackup,
+    MetadataBackup,
+    ConfigurationBackup,
+    ExtractConfiguration,
 ]
 
 _DOCKER_SECONDS = 120
@@ -185,6 +202,7 @@ class Hands:
             *self._others(),
             *self._offsite(),
             *self._objects(),
+            *self._stores(),
         ]
 
     def _lookers(self) -> list[Hand]:
@@ -305,4 +323,20 @@ class Hands:
             fetching.ensure_fetched,
             fetching.ensure_recalled,
             FarChecks(fetching, self._tokens, self._settings.state).verify_far_copy,
+        ]
+
+    def _stores(self) -> list[Hand]:
+        """Return the hands that back up and restore what is beside the database."""
+        engine, secrets, tokens, state = self._engine, self._secrets, self._tokens, self._settings.state
+        stacks, compose = StackFiles(self._settings), Compose(environment())
+        return [
+            SearchBackups(engine, secrets, tokens, state).ensure_search_backup,
+            SearchProofs(engine, tokens, state).verify_search_restored,
+            SearchRestoring(engine, secrets, tokens, state, self._tools).ensure_search_restored,
+            MetadataBackups(engine, secrets, tokens, state).ensure_metadata_backup,
+            MetadataProofs(tokens, state).verify_metadata_restored,
+            MetadataRestoring(engine, secrets, self._sql, tokens, state).ensure_metadata_restored,
+            ConfigurationBackups(engine, secrets, tokens, state, stacks).ensure_configuration_backup,
+            ConfigurationProofs(tokens, state, compose).verify_configuration_restored,
+            ConfigurationExtracting(tokens, state).ensure_configuration_extracted,
         ]

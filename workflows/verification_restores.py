@@ -8,10 +8,13 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.configuration_proof import ConfigurationProofs
+    from activities.metadata_proof import MetadataProofs
     from activities.objects_proof import ObjectsProof
     from activities.postgres.restore_base import BaseChecks
     from activities.postgres.restore_dump import DumpChecks
     from activities.redis_proof import RedisProof
+    from activities.search_proof import SearchProofs
     from activities.shelf import Shelf
     from domain import names
     from domain.dumps import EntryTargetOrder, RestoreProven
@@ -30,6 +33,10 @@ RESTORED_BY: dict[tuple[str, str], str] = {
     ("postgres", "weekly"): DumpChecks.verify_restored.__name__,
     ("redis", "rdb"): RedisProof.verify_redis_restored.__name__,
     ("redis", "aof"): RedisProof.verify_redis_restored.__name__,
+    ("meilisearch", "snapshot"): SearchProofs.verify_search_restored.__name__,
+    ("meilisearch", "dump"): SearchProofs.verify_search_restored.__name__,
+    ("hasura", "metadata"): MetadataProofs.verify_metadata_restored.__name__,
+    ("stack", "configuration"): ConfigurationProofs.verify_configuration_restored.__name__,
     ("minio", "copy"): ObjectsProof.verify_objects_restored.__name__,
 }
 """Store and kind to the activity that takes an ``EntryTargetOrder`` and returns ``RestoreProven``."""

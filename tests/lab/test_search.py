@@ -1,5 +1,6 @@
 """MeiliSearch: the same tests run against the real program with ``DR_LAB_MEILISEARCH_URL``."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -113,26 +114,54 @@ def test_a_snapshot_is_one_read_only_file_that_the_next_one_replaces(
     assert first[1] != second[1]
 
 
+START = "cd /srv && MEILI_DB_PATH={} timeout 5 python3 -m services.meilisearch {} {}"
+COUNT = (
+    "import os, sqlite3; print(sqlite3.connect(os.environ['NEW'] + '/documents.db').execute("
+    "\"SELECT count(*) FROM documents WHERE index_uid = 'messages'\").fetchone()[0])"
+)
+SNAPSHOT = "/meili_data/snapshots/meili_data.snapshot"
+
+
+def newest_dump(search: httpx.Client) -> str:
+    task = finished(search, search.post("/dumps"))
+    return f"/meili_data/dumps/{task['details']['dumpUid']}.dump"
+
+
 def test_a_snapshot_is_imported_into_an_empty_directory_only(bench: Bench, search: httpx.Client) -> None:
     bench.own("meilisearch")
     finished(search, search.post("/snapshots"))
     container = bench.lab.container("meilisearch")
-    start = "cd /srv && MEILI_DB_PATH={} timeout 5 python3 -m services.meilisearch --import-snapshot {}"
-    snapshot = "/meili_data/snapshots/meili_data.snapshot"
-    refused = container.exec_run(["sh", "-c", start.format("/meili_data", snapshot)])
-    assert refused.exit_code == 1
-    assert b"already exists" in refused.output
-    count = (
-        "import os, sqlite3; print(sqlite3.connect(os.environ['NEW'] + '/documents.db').execute("
-        "\"SELECT count(*) FROM documents WHERE index_uid = 'messages'\").fetchone()[0])"
-    )
-    new = "/meili_data/dumps/imported"
-    told = container.exec_run(
-        ["sh", "-c", f'rm -rf {new}; mkdir -p {new}; {start.format(new, snapshot)}; python3 -c "$COUNT"'],
-        environment={"COUNT": count, "NEW": new},
-    )
+    for option, file in (("--import-snapshot", SNAPSHOT), ("--import-dump", newest_dump(search))):
+        refused = container.exec_run(["sh", "-c", START.format("/meili_data", option, file)])
+        assert refused.exit_code == 1
+        assert b"already exists" in refused.output
+
+
+@pytest.mark.parametrize("version", ["1.6.2", "1.7.0"])
+def test_a_snapshot_is_for_its_version_and_a_dump_for_any(
+    bench: Bench, search: httpx.Client, version: str
+) -> None:
+    bench.own("meilisearch")
+    finished(search, search.post("/snapshots"))
+    container, new = bench.lab.container("meilisearch"), "/meili_data/dumps/imported"
     expected = search.get("/indexes/messages/stats").json()["numberOfDocuments"]
-    assert int(told.output.split()[-1]) == expected
+    for option, file in (("--import-snapshot", SNAPSHOT), ("--import-dump", newest_dump(search))):
+        start = START.format(new, option, file)
+        told = container.exec_run(
+            ["sh", "-c", f'rm -rf {new}; {start} || echo "ended $?"; python3 -c "$COUNT"'],
+            environment={"COUNT": COUNT, "NEW": new, "LAB_MEILI_VERSION": version},
+        )
+        if option == "--import-snapshot" and version != "1.6.2":
+            assert b"incompatible with your current engine version" in told.output
+        else:
+            assert int(told.output.split()[-1]) == expected
+
+
+def test_a_dump_is_an_archive_that_states_its_version(bench: Bench, search: httpx.Client) -> None:
+    bench.own("meilisearch")
+    container = bench.lab.container("meilisearch")
+    listed = container.exec_run(["tar", "-xzOf", newest_dump(search), "metadata.json"])
+    assert json.loads(listed.output).items() >= {"dumpVersion": "V6", "dbVersion": "1.6.2"}.items()
 
 
 def test_what_was_accepted_survives_a_kill(bench: Bench, search: httpx.Client, index: str) -> None:

@@ -16,9 +16,18 @@ from typing import Any
 from aiohttp import web
 
 from .common import LOG, answer, serve, setting
-from .search_store import SearchStore, TaskFailed, import_snapshot, now
+from .search_files import (
+    UNUSABLE,
+    import_dump,
+    import_snapshot,
+    require_version,
+    write_dump,
+    write_snapshot,
+)
+from .search_store import SearchStore, TaskFailed, now
 
-VERSION = "1.6.2"
+VERSION = setting("LAB_MEILI_VERSION", "1.6.2")
+"""Another one makes it behave like that version, where versions differ."""
 STORE = web.AppKey("store", SearchStore)
 WAKE = web.AppKey("wake", asyncio.Event)
 
@@ -37,12 +46,13 @@ def refused(code: str, message: str, status: int, kind: str = "invalid_request")
 
 @web.middleware  # type: ignore[untyped-decorator]  # aiohttp is installed in the image alone
 async def authorised(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own type
-    """Ask for the master key everywhere but at the health check."""
-    if request.path != "/health":
+    """Ask for the master key everywhere but at the health check; without one everything is open."""
+    key = setting("MEILI_MASTER_KEY", "")
+    if key and request.path != "/health":
         header = request.headers.get("Authorization", "")
         if not header:
             raise refused("missing_authorization_header", "The Authorization header is missing.", 401, "auth")
-        if not hmac.compare_digest(header.encode(), f"Bearer {setting('MEILI_MASTER_KEY')}".encode()):
+        if not hmac.compare_digest(header.encode(), f"Bearer {key}".encode()):
             raise refused("invalid_api_key", "The provided API key is invalid.", 403, "auth")
     found: web.StreamResponse = await handler(request)
     return found
@@ -83,12 +93,11 @@ def perform(store: SearchStore, task: sqlite3.Row) -> dict[str, Any]:
         store.change_settings(uid, payload)
     elif kind == "snapshotCreation":
         folder = Path(setting("MEILI_SNAPSHOT_DIR", str(data_directory() / "snapshots")))
-        store.snapshot(folder / f"{data_directory().name}.snapshot")
+        write_snapshot(store, folder / f"{data_directory().name}.snapshot", VERSION)
     elif kind == "dumpCreation":
         details["dumpUid"] = datetime.now(UTC).strftime("%Y%m%d-%H%M%S%f")[:-3]
-        store.dump(
-            Path(setting("MEILI_DUMP_DIR", str(data_directory() / "dumps"))) / f"{details['dumpUid']}.dump"
-        )
+        folder = Path(setting("MEILI_DUMP_DIR", str(data_directory() / "dumps")))
+        write_dump(store, folder / f"{details['dumpUid']}.dump", VERSION)
     return details
 
 
@@ -331,13 +340,23 @@ def application() -> web.Application:
     return app
 
 
+def asked_for(arguments: list[str], option: str) -> str:
+    """Return the value of an option, which may stand in the environment as well."""
+    if option in arguments:
+        return arguments[arguments.index(option) + 1]
+    return setting(f"MEILI_{option.removeprefix('--').replace('-', '_').upper()}", "")
+
+
 def main(arguments: list[str]) -> None:
-    """Start; ``--import-snapshot FILE`` fills an empty data directory first."""
-    if "--import-snapshot" in arguments:
-        try:
-            import_snapshot(Path(arguments[arguments.index("--import-snapshot") + 1]), data_directory())
-        except (OSError, IndexError) as problem:
-            sys.exit(f"cannot import the snapshot: {problem}")
+    """Start; ``--import-snapshot FILE`` or ``--import-dump FILE`` fills an empty data directory first."""
+    try:
+        if snapshot_file := asked_for(arguments, "--import-snapshot"):
+            import_snapshot(Path(snapshot_file), data_directory(), VERSION)
+        elif dump_file := asked_for(arguments, "--import-dump"):
+            import_dump(Path(dump_file), data_directory())
+        require_version(data_directory(), VERSION)
+    except (*UNUSABLE, IndexError) as problem:
+        sys.exit(str(problem))
     serve(application, 7700)
 
 

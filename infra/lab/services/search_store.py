@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import sqlite3
-import tarfile
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -300,29 +296,16 @@ class SearchStore:
             [(uid, field, count) for field, count in fields.items()],
         )
 
-    def snapshot(self, target: Path) -> None:
-        """Write one read-only file with everything; it replaces the one before."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            copy = Path(scratch) / "documents.db"
-            with sqlite3.connect(copy) as other:
-                self._write.backup(other)
-            other.close()
-            packed = Path(scratch) / "packed"
-            with tarfile.open(packed, "w:gz") as archive:
-                archive.add(copy, arcname="documents.db")
-            packed.chmod(0o444)
-            packed.replace(target)
+    def copy_to(self, target: Path) -> None:
+        """Write everything into another file."""
+        with sqlite3.connect(target) as other:
+            self._write.backup(other)
+        other.close()
 
-    def dump(self, target: Path) -> None:
-        """Write the documents in a form that other versions read."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        rows = self._write.execute("SELECT index_uid, body FROM documents ORDER BY number")
-        with gzip.open(target, "wt") as file:
-            for row in rows:
-                file.write(
-                    json.dumps({"index": row["index_uid"], "document": json.loads(row["body"])}) + "\n"
-                )
+    def bodies(self, uid: str) -> Iterator[str]:
+        """Yield the documents of an index as JSON."""
+        rows = self._write.execute("SELECT body FROM documents WHERE index_uid = ? ORDER BY number", (uid,))
+        return (str(row["body"]) for row in rows)
 
 
 def task_answer(row: sqlite3.Row) -> dict[str, Any]:
@@ -344,11 +327,3 @@ def task_answer(row: sqlite3.Row) -> dict[str, Any]:
         "startedAt": row["started_at"],
         "finishedAt": row["finished_at"],
     }
-
-
-def import_snapshot(source: Path, folder: Path) -> None:
-    """Unpack a snapshot into an empty data directory; raises ``FileExistsError`` when it is not empty."""
-    if (folder / "documents.db").exists():
-        raise FileExistsError(f'database already exists at "{folder}"')
-    with tarfile.open(fileobj=io.BytesIO(source.read_bytes())) as archive:
-        archive.extractall(folder, filter="data")

@@ -13,7 +13,7 @@ import pytest
 
 from activities import auth, proxy
 from activities.answers import LIMIT_BYTES, AnswerTooLarge, ask, json_in
-from activities.hasura import _ask
+from activities.hasura import ask_metadata
 from activities.traffic import _once, _Texts
 from domain.errors import Unavailable
 from domain.recovery import Proof
@@ -101,7 +101,7 @@ def test_an_answer_that_nests_without_end_is_no_json(seen: Seen) -> None:
         assert _trouble(client)[0] == "status 200, but the answer has no a"
         assert auth.probe("auth", url, "a@b", "p").passed is False
         with pytest.raises(Unavailable):
-            _ask(client, "reload_metadata", {})
+            ask_metadata(client, "reload_metadata", {})
     seen("taken for no JSON by each reader")
 
 
@@ -111,7 +111,7 @@ def test_what_a_service_replies_is_quoted_harmlessly_and_without_its_secret(seen
     body = json.dumps({"error": MARKUP}).encode()
     with answering(body, status=500) as url, httpx.Client(base_url=url, trust_env=False) as client:
         with pytest.raises(Unavailable) as refused:
-            _ask(client, "reload_metadata", {})
+            ask_metadata(client, "reload_metadata", {})
         said = [str(refused.value)]
     with answering(b'{"error":"x"}') as url:
         said.append(auth.probe("auth", url, "a@b", "p").evidence)

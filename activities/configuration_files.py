@@ -1,0 +1,134 @@
+"""Collects the files of a project: those that its labels and Compose files name, or that are mounted from it.
+
+Only what lies below the project's working directory, or what a label names, is read; no link is followed.
+"""
+
+import hashlib
+import os
+import posixpath
+import stat
+from pathlib import Path
+
+from activities import plain_files
+from activities.configuration_archive import Member
+from domain.backups import spoken_bytes
+from domain.configuration import PROJECT, KeptFile
+from domain.configuration_references import references_in
+from domain.errors import Refused
+
+_FILE_BYTES = 4 * 1024 * 1024
+_TOTAL_BYTES = 32 * 1024 * 1024
+_DIRECTORY_FILES = 500
+_DIRECTORY_BYTES = 8 * 1024 * 1024
+_COMPOSE_FILES = 100
+
+
+class Collected:
+    """The files found so far, and what could not be taken along."""
+
+    def __init__(self, working_dir: str) -> None:
+        """``working_dir`` is the project's, as its label says; empty when none says so."""
+        self.working_dir = posixpath.normpath(working_dir) if working_dir.startswith("/") else ""
+        self.members: dict[str, Member] = {}
+        self.files: dict[str, KeptFile] = {}
+        self.lacks: list[str] = []
+        self.left_out: list[str] = []
+        self._bytes = 0
+
+    def inside(self, path: str) -> bool:
+        """Tell whether a path lies below the working directory."""
+        return bool(self.working_dir) and f"{posixpath.normpath(path)}/".startswith(f"{self.working_dir}/")
+
+    def take(self, path: str, *, needed: bool = True) -> str:
+        """Take a file along and return its member; an empty text, and a lack, when it cannot be."""
+        path = posixpath.normpath(path)
+        if path in self.files:
+            return self.files[path].member
+        try:
+            content = plain_files.read(Path(path), _FILE_BYTES)
+            mode = stat.S_IMODE(os.lstat(path).st_mode)
+        except (OSError, ValueError) as error:
+            if needed:
+                self.lacks.append(f"{path} cannot be kept: {getattr(error, 'strerror', None) or error}")
+            return ""
+        if self._bytes + len(content) > _TOTAL_BYTES:
+            self.lacks.append(f"{path} cannot be kept: more than {spoken_bytes(_TOTAL_BYTES)} in all")
+            return ""
+        self._bytes += len(content)
+        member = self._member_of(path)
+        self.members[member] = Member(content, mode)
+        self.files[path] = KeptFile(member=member, path=path, mode=mode)
+        return member
+
+    def take_compose(self, path: str) -> str:
+        """Take a Compose file along with everything that it names below the working directory."""
+        member = self.take(path)
+        # What the project's own files name is relative to its directory, else to the file that names it.
+        base = self.working_dir or posixpath.dirname(path)
+        waiting, seen = [(path, member, base)], {posixpath.normpath(path)}
+        while waiting and len(seen) < _COMPOSE_FILES:
+            for found in self._referenced(*waiting.pop()):
+                if found not in seen:
+                    seen.add(found)
+                    waiting.append((found, self.take(found), posixpath.dirname(found)))
+        return member
+
+    def take_mounted(self, path: str, *, writable: bool) -> list[str]:
+        """Take along what is mounted from below the working directory; return the members.
+
+        A directory of more than a configuration has is left out: where the service writes, that is data.
+        """
+        if not self.inside(path):
+            self.left_out.append(f"{path} lies outside the working directory")
+            return []
+        if not Path(path).is_dir() or Path(path).is_symlink():
+            return [member for member in [self.take(path)] if member]
+        names = self._below(path)
+        if names is None:
+            said = f"{path} holds more than a configuration"
+            (self.left_out if writable else self.lacks).append(said)
+            return []
+        if not names and not writable:
+            self.lacks.append(f"{path} holds nothing, and is mounted to be read")
+        return [member for name in names if (member := self.take(name))]
+
+    def _referenced(self, path: str, member: str, base: str) -> list[str]:
+        """Take along what a Compose file names; return the Compose files among it."""
+        if not member:
+            return []
+        try:
+            named = references_in(self.members[member].content.decode())
+        except (Refused, UnicodeDecodeError) as error:
+            self.lacks.append(f"{path}: {error.what if isinstance(error, Refused) else 'it is no text'}")
+            return []
+        others = []
+        for one in named:
+            where = posixpath.normpath(posixpath.join(base, one.path))
+            if "$" in one.path or "://" in one.path:
+                continue  # a variable or another host: Compose itself says whether it resolves
+            if not self.inside(where):
+                self.lacks.append(f"{where} is named by {path} and lies outside the working directory")
+            elif one.compose:
+                others.append(where)
+            else:
+                self.take(where, needed=one.required)
+        return others
+
+    def _below(self, path: str) -> list[str] | None:
+        """Return the files below a directory, links too; ``None`` when there are too many."""
+        found, size = [], 0
+        for folder, folders, files in os.walk(path):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in (*links, *files):
+                here = Path(folder, name)
+                size += here.lstat().st_size
+                found.append(str(here))
+            if len(found) > _DIRECTORY_FILES or size > _DIRECTORY_BYTES:
+                return None
+        return sorted(found)
+
+    def _member_of(self, path: str) -> str:
+        if self.inside(path):
+            return f"{PROJECT}/{posixpath.relpath(path, self.working_dir)}"
+        short = hashlib.sha256(path.encode()).hexdigest()[:8]
+        return f"outside/{short}-{posixpath.basename(path)}"
