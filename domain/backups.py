@@ -158,7 +158,6 @@ class ShelfOrder(Order):
     """Look at a shelf."""
 
     shelf: str
-    """Absolute path on the host."""
 
 
 class BackupList(Outcome):
