@@ -5,6 +5,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 from temporalio import activity
@@ -77,7 +78,7 @@ class Tokens:
             run=order.token.run_started_ns,
             dispatched=order.token.dispatched_ns,
             number=activity.info().attempt if activity.in_activity() else 1,
-            step=one_part(order.step_id or "step", "the name of a step"),
+            step=quote(order.step_id, safe="") or "-",
         )
         directory = self._directory / one_part(stack, "the name of a stack")
         directory.mkdir(parents=True, exist_ok=True)

@@ -104,3 +104,12 @@ def test_what_an_attempt_overtook_is_not_kept(tmp_path: Path) -> None:
     for run, dispatched in ((1, 10), (1, 20), (2, 5), (2, 7)):
         Tokens(tmp_path).admit(order(run, dispatched), "lab")
     assert len(list((tmp_path / "fence" / "lab").iterdir())) == 1
+
+
+@pytest.mark.parametrize("step", ["start:hasura", "../../escape", "a/b", "~", ""])
+def test_a_step_may_have_any_name(tmp_path: Path, step: str) -> None:
+    tokens = Tokens(tmp_path)
+    tokens.admit(order(1, 20, step), "lab")
+    with pytest.raises(Refused, match="later attempt"):
+        tokens.admit(order(1, 10, step), "lab")
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "fence" / "lab"}
