@@ -13,7 +13,7 @@ from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
 from activities.records import Records
 from activities.redis_contents import keys_in, read_held
-from activities.redis_copy import RedisCopy
+from activities.redis_copy import RedisCopy, copy_labels, copy_of
 from activities.redis_files import (
     Place,
     RedisJobs,
@@ -31,7 +31,6 @@ from domain.entries import Entry, Source, bare, files_sha256
 from domain.entries import place_of as entry_place
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
 from domain.holdings import Holding
-from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import ServiceTarget, Target
 from domain.redis_backups import AOF, AOF_SINCE, RDB, SNAPSHOT, STORE, RedisFiles, version_of
 from domain.store_backups import StoreBackupOrder, StoreBackups
@@ -41,6 +40,7 @@ READ_BY = {
     AOF: "sizes, SHA-256, redis-check-aof, and a server of its own that loaded it",
 }
 _TORN_TIMES = 5
+_PURPOSE = "backup"
 _SPARE = 2
 
 
@@ -81,7 +81,7 @@ class RedisBackups:
         self._tokens.admit(order, target.stack)
         refuse_while_recovering(self._state, target.stack, order)
         service = service_of(target, order.service)
-        with alone(self._state, f"redis-{target.stack}-{service.name}"):
+        with alone(self._state, f"redis-{target.stack}"):
             return self._ensured(order, service)
 
     def _ensured(self, order: StoreBackupOrder, service: ServiceTarget) -> StoreBackups:
@@ -116,17 +116,21 @@ class RedisBackups:
 
     def _clear(self, target: Target, service: ServiceTarget) -> None:
         """Remove what an attempt left that ended in the middle: jobs and copies first, then their files."""
-        RedisJobs(self._engine, target, service).clear()
+        RedisJobs(self._engine, target, service, _PURPOSE).clear()
+        marks = [f"{key}={value}" for key, value in copy_labels(target, _PURPOSE).items()]
+        for container in self._engine.labelled(*marks):
+            self._engine.remove(container.id, force=True)
+        for volume in self._engine.volumes(*marks):
+            self._engine.remove_volume(str(volume["Name"]))
         for kind in (RDB, AOF):
             place = Path(target.shelf) / STORE / kind
             for name in plain_files.names_at(place):
                 path = place / name
                 if name.startswith(".") and name.endswith(entries.PARTIAL) and not path.is_symlink():
-                    self._copy(target, service, RedisFiles(), _id_in(path)).remove()
                     shutil.rmtree(path)
 
     def _copy(self, target: Target, service: ServiceTarget, files: RedisFiles, entry_id: str) -> RedisCopy:
-        return copy_of(self._engine, self._state, target, service, files, entry_id)
+        return copy_of(self._engine, self._state, target, service, files, entry_id, _PURPOSE)
 
     def _one(self, order: StoreBackupOrder, source: _Source, kind: str) -> Entry:
         """Make the backup of one kind, or return the one that has the order's label."""
@@ -162,7 +166,7 @@ class RedisBackups:
             return last_warnings(log.splitlines())
 
         asked = ensure_saved(source.server, why_not)
-        jobs = RedisJobs(self._engine, target, source.service)
+        jobs = RedisJobs(self._engine, target, source.service, _PURPOSE)
         jobs.copy_snapshot(source.place, source.files, partial, SNAPSHOT)
         wrong, begun = jobs.check_snapshot(partial, SNAPSHOT)
         if not wrong and (begun is None or begun < asked):
@@ -172,7 +176,7 @@ class RedisBackups:
 
     def _append_only(self, target: Target, source: _Source, partial: Path) -> None:
         """Copy the append-only files until what was copied ends with a whole command, as it mostly does."""
-        jobs = RedisJobs(self._engine, target, source.service)
+        jobs = RedisJobs(self._engine, target, source.service, _PURPOSE)
         wrong = ""
         with rewrites_held_back(source.server, self._records, _journal(target, source.service)):
             for _ in range(_TORN_TIMES):
@@ -229,22 +233,6 @@ class RedisBackups:
             scheduled_for=order.scheduled_for,
         )
         return entries.publish(partial, entry)
-
-
-def copy_of(
-    engine: Engine, state: Path, target: Target, service: ServiceTarget, files: RedisFiles, entry_id: str
-) -> RedisCopy:
-    """Return the throwaway server that belongs to one backup."""
-    name = f"dr-{target.stack}-check-{STORE}-{entry_id}"
-    return RedisCopy(
-        engine=engine,
-        state=state,
-        image_id=service.image_id,
-        name=name,
-        volume=name,
-        labels={LABEL_STACK: target.stack, LABEL_ROLE: "redis-check"},
-        files=files,
-    )
 
 
 def _journal(target: Target, service: ServiceTarget) -> str:

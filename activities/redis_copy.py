@@ -18,8 +18,10 @@ from activities.pulse import beat
 from activities.redis_files import last_warnings
 from activities.redis_server import LOADING, RedisServer, at_socket
 from domain.errors import Refused, Unavailable, VerificationFailed
+from domain.names import LABEL_ROLE, LABEL_STACK
+from domain.order import ServiceTarget, Target
 from domain.paths import host_path
-from domain.redis_backups import AOF, SNAPSHOT, RedisFiles
+from domain.redis_backups import AOF, SNAPSHOT, STORE, RedisFiles
 
 VOLUME = "/volume"
 UID = 999
@@ -208,6 +210,33 @@ class RedisCopy:
         return VerificationFailed(
             f"a server does not load it: {said[:300]}", where=self.name, code="restore-failed"
         )
+
+
+def copy_of(
+    engine: Engine,
+    state: Path,
+    target: Target,
+    service: ServiceTarget,
+    files: RedisFiles,
+    entry_id: str,
+    purpose: str,
+) -> RedisCopy:
+    """Return the throwaway server that belongs to one backup."""
+    name = f"dr-{target.stack}-{STORE}-{purpose}-{entry_id}"
+    return RedisCopy(
+        engine=engine,
+        state=state,
+        image_id=service.image_id,
+        name=name,
+        volume=name,
+        labels=copy_labels(target, purpose),
+        files=files,
+    )
+
+
+def copy_labels(target: Target, purpose: str) -> dict[str, str]:
+    """Return the labels of the throwaway servers of one purpose."""
+    return {LABEL_STACK: target.stack, LABEL_ROLE: f"redis-{purpose}-copy"}
 
 
 def _values(key: str, value: str) -> tuple[str, ...]:

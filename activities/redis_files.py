@@ -17,7 +17,6 @@ from domain.order import ServiceTarget, Target
 from domain.paths import host_path
 from domain.redis_backups import RedisFiles
 
-ROLE = "redis-backup"
 CHANGED = 33
 """The append-only files were rewritten while they were copied."""
 _MISSING = 30
@@ -108,12 +107,12 @@ def place_of(container: ContainerState, directory: str) -> Place:
 class RedisJobs:
     """The jobs on the files of one stack's Redis."""
 
-    def __init__(self, engine: Engine, target: Target, service: ServiceTarget) -> None:
-        """Run them in the image of ``service``."""
+    def __init__(self, engine: Engine, target: Target, service: ServiceTarget, purpose: str) -> None:
+        """Run them in the image of ``service``; those of another ``purpose`` may run at the same time."""
         self._engine = engine
         self._service = service
-        self._stack = target.stack
-        self.labels = {LABEL_STACK: target.stack, LABEL_ROLE: ROLE}
+        self._name = f"dr-{target.stack}-{service.name}-{purpose}"
+        self.labels = {LABEL_STACK: target.stack, LABEL_ROLE: f"redis-{purpose}"}
 
     def clear(self) -> None:
         """Remove the jobs of an attempt that ended in the middle."""
@@ -197,7 +196,7 @@ class RedisJobs:
         tell: Callable[[], None] = lambda: None,
     ) -> tuple[int, str]:
         job = Job(
-            name=f"dr-{self._stack}-{self._service.name}-{what}",
+            name=f"{self._name}-{what}",
             image_id=self._service.image_id,
             entrypoint=command[:1],
             command=command[1:],

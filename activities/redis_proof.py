@@ -9,9 +9,8 @@ from temporalio import activity
 from activities import entries, plain_files, stored
 from activities.alone import alone
 from activities.engine import Engine
-from activities.redis_backup import copy_of
 from activities.redis_contents import read_held
-from activities.redis_copy import RedisCopy
+from activities.redis_copy import RedisCopy, copy_of
 from activities.redis_files import RedisJobs, refuse_without_room
 from activities.redis_server import service_of
 from activities.tokens import Tokens
@@ -20,7 +19,7 @@ from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry, bare
 from domain.errors import BackupUnusable, Refused, VerificationFailed
 from domain.holdings import compare_holdings
-from domain.order import ServiceTarget
+from domain.order import ServiceTarget, Target
 from domain.recovery import Proof
 from domain.redis_backups import (
     AOF,
@@ -35,6 +34,7 @@ from domain.redis_backups import (
 
 RESTORED_BY = "loaded by a server of its own and compared with its record"
 _IMAGE = "image"
+_PURPOSE = "proof"
 _MANIFEST_LIMIT_BYTES = 1024 * 1024
 
 
@@ -59,16 +59,19 @@ class RedisProof:
         entry = redis_entry(where, order.entry_id)
         service = service_of(target, "")
         directory = entries.directory_of(where, entry)
-        wrong = stored.what_differs(directory, entry.files)
-        wrong = wrong or what_is_wrong(RedisJobs(self._engine, target, service), directory, entry)
+        with alone(self._state, f"redis-proof-{target.stack}"):
+            return self._proven(target, service, entry, directory)
+
+    def _proven(self, target: Target, service: ServiceTarget, entry: Entry, directory: Path) -> RestoreProven:
+        where, jobs = Path(target.shelf), RedisJobs(self._engine, target, service, _PURPOSE)
+        wrong = stored.what_differs(directory, entry.files) or what_is_wrong(jobs, directory, entry)
         if wrong:
             self._record(where, entry, Level.NONE)
             raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
         refuse_without_room(entry.bytes, self._engine.root())
         began = time.monotonic()
-        copy = copy_of(self._engine, self._state, target, service, files_of(entry), entry.id)
-        with alone(self._state, copy.name):
-            proofs = (*_loaded(copy, directory, entry), _image(service, entry))
+        copy = copy_of(self._engine, self._state, target, service, files_of(entry), entry.id, _PURPOSE)
+        proofs = (*_loaded(copy, directory, entry), _image(service, entry))
         well = all(proof.passed is True for proof in proofs if proof.name != _IMAGE)
         # What was not shown takes nothing away; what was shown to be wrong does.
         if well or any(proof.passed is False for proof in proofs):

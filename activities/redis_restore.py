@@ -116,7 +116,7 @@ class RedisRestoring:
         place = _volume_of(container, files)
         _refuse_other_names(entry, files)
         refuse_without_room(entry.bytes * _TWICE, self._engine.root())
-        owner = RedisJobs(self._engine, order.target, service).owner(place)
+        owner = RedisJobs(self._engine, order.target, service, "restore").owner(place)
         copy = self._copy(order, service, files, place, owner)
         copy.remove()
         try:
@@ -135,7 +135,7 @@ class RedisRestoring:
             raise Refused("no recovery is named", where=entry.id, code="no-recovery")
         if entry.kind == AOF:
             refuse(aof_limitation(file.path for file in entry.files), entry.id, "backup-torn")
-        jobs = RedisJobs(self._engine, order.target, service)
+        jobs = RedisJobs(self._engine, order.target, service, "restore")
         refuse(version_limitation(entry.source.version, jobs.version()), entry.id, "backup-newer")
         directory = entries.directory_of(where, entry)
         wrong = stored.what_differs(directory, entry.files) or what_is_wrong(jobs, directory, entry)

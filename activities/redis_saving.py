@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.1
 
 
 def ensure_saved(server: RedisServer, why_not: Callable[[], str]) -> int:
-    """Have the server finish a snapshot that it began after this call; return when that was, by its clock.
+    """Have the server finish a snapshot that it began after this call; return since when, by its clock.
 
     One that runs already is waited for and does not count: it may be older than what was asked for.
     ``why_not`` tells what the server's log says. Raises ``Unavailable`` (``redis-save-failed``) or
@@ -30,7 +30,8 @@ def ensure_saved(server: RedisServer, why_not: Callable[[], str]) -> int:
     """
     deadline = time.monotonic() + _LIMIT_SECONDS
     while True:
-        asked = server.seconds()
+        # What Redis writes down comes from a clock that lags behind this one by a tick.
+        asked = server.seconds() - 1
         try:
             server.save_in_background()
             break

@@ -166,9 +166,11 @@ def test_a_reply_that_is_no_answer_is_not_taken_for_one(start: Start, seen: Seen
 @pytest.mark.fault("J4")
 def test_a_server_that_still_loads_is_waited_for_and_not_backed_up(start: Start, seen: Seen) -> None:
     """F-J4: PING is answered by LOADING, and redis-cli ends with 0."""
-    store = start("--save", "", "--loading-process-events-interval-bytes", "1024", "--key-load-delay", "2000")
-    store.fill(3000)
+    # It listens after each kilobyte, and is as slow as it takes until it is told to be quick.
+    slow = ("--loading-process-events-interval-bytes", "1024", "--key-load-delay", "100000")
+    store = start("--save", "", "--rdbcompression", "no", *slow)
     with store.connect() as client:
+        client.mset({f"key:{number}": "x" * 2000 for number in range(1000)})
         client.save()
     store.stop()
     store.client.api.start(store.name)
@@ -181,6 +183,8 @@ def test_a_server_that_still_loads_is_waited_for_and_not_backed_up(start: Start,
     assert failed.value.code == "redis-loading"
     probed = Probes(store.engine, Secrets(store.engine)).probe(store.target, store.target.services[0])
     assert probed.passed is False
+    with store.connect() as client:
+        client.config_set("key-load-delay", 0)
     store.wait()
     assert entries.read_entries(store.shelf)[0] == []
     assert store.back_up().entries
