@@ -66,10 +66,11 @@ class Contents(Value):
     triggers: int = 0
     functions: int = 0
     last_marker: int | None = None
+    at_lsn: str = ""
+    """Of a base backup: where the server stood when this was read; behind its end, no copy of it compares."""
     databases: tuple[DatabaseState, ...] = ()
     """Of a dump: what each database held, at the very snapshot that was dumped."""
     sequences: tuple[SequenceState, ...] = ()
-    """Of a base backup: where they stood before it began."""
     roles: tuple[str, ...] = ()
     memberships: tuple[str, ...] = ()
     bootstrap: str = ""

@@ -1,9 +1,10 @@
 """What a base backup recorded beside its rows, against the copy that was restored from it. Pure."""
 
-from domain.backups import Contents, SequenceState
+from domain.backups import Backup, Contents, SequenceState
 from domain.dumps import EntryTargetOrder
 from domain.recovery import Proof
 from domain.stack import Check
+from domain.wal import parse_lsn
 
 _NAMED = 5
 
@@ -12,6 +13,17 @@ class ProveBaseOrder(EntryTargetOrder):
     """Restore one base backup; the checks of the stack file are made on the copy."""
 
     checks: tuple[Check, ...] = ()
+
+
+def comparable(backup: Backup) -> Contents:
+    """Return what was recorded at a backup; nothing when it may be younger than a copy at its end.
+
+    That is so when the worker was killed while it took the backup, and read the rest after the end.
+    """
+    held = backup.contents
+    if not held.at_lsn or parse_lsn(held.at_lsn) > parse_lsn(backup.stop_lsn):
+        return Contents()
+    return held
 
 
 def compare_beside(before: Contents, now: Contents) -> tuple[Proof, ...]:

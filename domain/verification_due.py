@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from domain.calendars import Calendar, parse_calendar
@@ -80,6 +81,7 @@ def allowed_age(stack: Stack, job: Job) -> timedelta | None:
     return longest + min(longest / 2, _LONGEST_GRACE) + timing.jitter + timing.catch_up
 
 
+@lru_cache(maxsize=256)
 def longest_interval(calendar: Calendar) -> timedelta:
     """Return the longest time between two neighbouring times of a calendar."""
     times = sorted(hour * 60 + minute for hour in calendar.hour for minute in calendar.minute)

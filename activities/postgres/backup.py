@@ -161,15 +161,19 @@ class Backups:
         return seen
 
     def _started_beside(self, connection: Connection, job: Job) -> Contents:
-        """Start the job, and return what the server held just before: a copy at its end is never older."""
+        """Start the job, and return what the server held just before: a copy at its end is never older.
+
+        A job that an attempt before this one has started may be over; where the server stood tells that.
+        """
         beside = read_beside(connection)
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            connection.execute("SELECT 1")  # the snapshot is taken now
+            # The snapshot is taken now.
+            (at_lsn,) = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone() or ("",)
             self._engine.ensure_job(job)
             held = read_contents(connection)
         found = {"sequences": beside.sequences, "roles": beside.roles, "memberships": beside.memberships}
-        return held.model_copy(update=found)
+        return held.model_copy(update={**found, "at_lsn": str(at_lsn)})
 
     def _refuse_wal_elsewhere(self, target: Target) -> None:
         """Refuse a ``pg_wal`` that is a link: a dead server's last WAL would not be in its volume."""

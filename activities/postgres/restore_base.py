@@ -27,7 +27,7 @@ from domain.entries import Entry, bare, entry_of
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.order import Target
 from domain.recovery import Copy, Proof, VerifyOrder
-from domain.verification_base import ProveBaseOrder, compare_beside
+from domain.verification_base import ProveBaseOrder, comparable, compare_beside
 
 _SPARE = 1.2
 
@@ -90,11 +90,12 @@ class BaseChecks:
             return (Proof(name="restore", passed=False, evidence=failed.what),)
 
     def _look(self, order: ProveBaseOrder, copy: Copy, backup: Backup) -> list[Proof]:
+        recorded = comparable(backup)
         wanted = VerifyOrder(
             target=order.target,
             copy_=copy,
             checks=order.checks,
-            baseline=backup.contents if backup.contents.tables else None,
+            baseline=recorded if recorded.tables else None,
         )
         proofs = [self._identity(copy, backup)]
         found, _ = Integrity(self._engine, self._sql, self._state).look_at_all(wanted)
@@ -113,7 +114,7 @@ class BaseChecks:
                 proofs.append(guarded(connection, "catalog", partial(beside)))
             except CrashedError as crash:
                 return [*proofs, crash.proof]
-        return [*proofs, *compare_beside(backup.contents, now)]
+        return [*proofs, *compare_beside(recorded, now)]
 
     def _identity(self, copy: Copy, backup: Backup) -> Proof:
         """Show that the server came up on this very backup, and past its end."""

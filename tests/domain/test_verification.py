@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from domain.backup_policy import BackupPolicy
@@ -209,6 +209,7 @@ CHECKS = some.lists(
 )
 
 
+@settings(deadline=None)
 @given(CHECKS)
 def test_whatever_was_looked_at_nothing_passes_without_all_of_it_shown(checks: list[Checked]) -> None:
     due = only_postgres()
@@ -221,6 +222,7 @@ def test_whatever_was_looked_at_nothing_passes_without_all_of_it_shown(checks: l
         }
 
 
+@settings(deadline=None)
 @given(CHECKS, some.integers(min_value=0))
 def test_taking_evidence_away_never_makes_a_verification_pass(checks: list[Checked], at: int) -> None:
     due = only_postgres()

@@ -21,6 +21,7 @@ from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.recovery import Copy
 from domain.stack import Check
 from domain.verification_base import ProveBaseOrder
+from domain.wal import parse_lsn
 from tests.faults.record import Seen
 from tests.hands.postgres.conftest import Server
 from tests.hands.postgres.scene import Writer
@@ -207,6 +208,16 @@ def test_a_table_role_or_sequence_that_is_missing_in_the_copy_takes_the_level_aw
         assert [one.name for one in proven.proofs if one.passed is False] == [name]
         assert proof.level() is Level.NONE
         proof.recorded(tables=contents.tables, roles=contents.roles, sequences=contents.sequences)
+
+
+def test_a_record_that_was_read_after_the_end_of_the_backup_is_not_compared(proof: Proof) -> None:
+    assert parse_lsn(proof.backup.contents.at_lsn) <= parse_lsn(proof.backup.stop_lsn)
+    tables = (TableState(name="public.made_later", rows=3),)
+    proof.recorded(tables=tables, at_lsn="7F/0", roles=("made_later",))
+    proven = proof.prove()
+    assert proven.passed, proven.proofs
+    said = {one.name: one.passed for one in proven.proofs}
+    assert (said["contents"], said["roles"]) == (None, None)
 
 
 def test_a_backup_of_a_database_without_a_row_proves_nothing(
