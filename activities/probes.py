@@ -98,9 +98,14 @@ class Probes:
     def _postgres(self, target: Target, service: ServiceTarget) -> Proof:
         try:
             with self._sql.live(target, timeout_seconds=5) as connection:
-                row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+                row = connection.execute(
+                    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+                ).fetchone()
                 if row is not None and row[0]:
                     return Proof(name=service.name, passed=False, evidence="still in recovery")
+                if row is not None and row[1]:
+                    # What is written to the WAL below is not asked whether it may be.
+                    return Proof(name=service.name, passed=False, evidence="its sessions are read-only")
                 # Reaches the WAL and its disk at the commit, and leaves no row behind.
                 connection.execute("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
         except psycopg.Error as error:

@@ -240,6 +240,9 @@ def _write_probe(connection: Connection) -> Proof:
     """Commit one row of our own and read it back; without our schema, commit a WAL message."""
     try:
         schema = connection.execute("SELECT to_regnamespace('dr')::text").fetchone()
+        limited = connection.execute("SELECT current_setting('transaction_read_only')").fetchone()
+        if limited == ("on",):
+            return Proof(name="write probe", passed=False, evidence="sessions of the server are read-only")
         if schema is None or schema[0] is None:
             connection.execute("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
             return Proof(name="write probe", passed=True, evidence="a transaction was committed")

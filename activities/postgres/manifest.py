@@ -15,6 +15,7 @@ from activities.catalogue import data_directory
 from activities.engine import Engine, Job
 from activities.reading import Reading
 from domain.backups import Backup
+from domain.choice import major_version
 from domain.errors import BackupUnusable
 from domain.order import Target
 from domain.paths import host_path, path_under
@@ -25,6 +26,7 @@ SHELF = "/shelf"
 """Where a container sees PostgreSQL's part of the shelf."""
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
 _CONTROL_LIMIT_BYTES = 64 * 1024
+_VERSION_LIMIT_BYTES = 100
 _SKEW = timedelta(hours=2)
 """So far the clocks of host and server may stand apart before a backup is called older than it says."""
 
@@ -108,7 +110,7 @@ def what_is_wrong(
         return "its manifest is not the one that was recorded"
     if facts.system_identifier != backup.system_identifier:
         return f"its control file is of system {facts.system_identifier}, not {backup.system_identifier}"
-    misstated = _misstated(facts, backup)
+    misstated = _misstated(facts, backup) or _other_version(data, backup)
     if misstated:
         return misstated
     return verify_manifest(engine, target, data, name=name, labels=labels)
@@ -128,6 +130,16 @@ def _misstated(facts: BackupFacts, backup: Backup) -> str:
             f" its entry lets it begin at {backup.started_at:%Y-%m-%d %H:%M:%S}"
         )
     return ""
+
+
+def _other_version(data: Path, backup: Backup) -> str:
+    """Return that the files are of another major version than the entry says, or nothing."""
+    try:
+        found = plain_files.read(data / "PG_VERSION", _VERSION_LIMIT_BYTES).decode().strip()
+    except (OSError, ValueError):
+        return ""  # its manifest lists it
+    said = major_version(backup.server_version)
+    return "" if found == said else f"its files are of PostgreSQL {found}, its entry says {said}"
 
 
 def verify_manifest(

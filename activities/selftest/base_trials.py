@@ -148,7 +148,7 @@ class BaseTrials:
         foreign = backup.model_copy(update={"system_identifier": _FOREIGN})
         self._trials.control("Q1", "the stage's base backup", CHOICE, chosen(self._stage, good, ""))
         for what, wrong, because in (
-            ("a backup of the version before", other, "it is of PostgreSQL"),
+            ("a backup of the version before", other, "of PostgreSQL"),
             ("a backup of another cluster", foreign, "another database system"),
         ):
             damage = self._damages.instead(entry, wrong.model_dump_json().encode())

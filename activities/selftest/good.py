@@ -28,7 +28,7 @@ from domain.order import Target, TargetOrder
 from domain.wal import parse_lsn, segment_name
 
 _SPARE = 1.2
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 _ARCHIVE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _SWITCHES = 4

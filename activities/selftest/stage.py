@@ -39,8 +39,7 @@ _INITDB = (
 _SETTINGS = {
     "listen_addresses": "*",
     "port": "5432",
-    # The programs look where they were built to look, the worker in a directory of its own.
-    "unix_socket_directories": f"{SOCKET},/var/run/postgresql,/tmp",
+    "unix_socket_directories": SOCKET,
     "archive_mode": "off",
     "wal_level": "replica",
     "max_wal_size": "64MB",
@@ -196,6 +195,8 @@ class Stage:
             ),
             user=f"{server.uid}:{server.gid}",
             binds={self.name: f"{VOLUME}:rw", str(self.sockets): f"{SOCKET}:rw"},
+            # Where programs that are run in it look for the server.
+            environment={"PGHOST": SOCKET},
             labels=self.labels,
             network=self.name,
         )
