@@ -12,7 +12,6 @@ from temporalio import activity
 from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
-from activities.open_recovery import refuse_while_recovering
 from activities.postgres import shelf
 from activities.postgres.dump_contents import Budget, read_database, read_sequences, settle
 from activities.postgres.dump_jobs import (
@@ -23,6 +22,7 @@ from activities.postgres.dump_jobs import (
     file_for,
     id_in,
     no_room,
+    stand_back,
     what_is_wrong,
 )
 from activities.postgres.sql import Connection, Sql
@@ -98,6 +98,7 @@ class Dumps:
         target = order.target
         self._tokens.admit(order, target.stack)
         with alone(self._state, f"dump-{target.stack}-{order.kind}"):
+            stand_back(self._engine, self._state, order)
             return shown(self._ensured(order))
 
     @activity.defn(no_thread_cancel_exception=True)
@@ -126,7 +127,6 @@ class Dumps:
         directory = shelf.prepare(target) / order.kind
         shelf.own(directory, target)
         self._clear(target, order.kind, directory)
-        refuse_while_recovering(self._state, target.stack, order)
         for known in entries.read_entries(where)[0]:
             if (known.store, known.kind, known.label) == (STORE, order.kind, order.label):
                 return known
@@ -204,9 +204,8 @@ class Dumps:
         began = datetime.now(UTC)
         environment = shelf.connection_environment(self._sql, target)
         jobs = DumpJobs(
-            self._engine, target, partial, environment,
-            lambda: refuse_while_recovering(self._state, target.stack, order),
-        )  # fmt: skip
+            self._engine, target, partial, environment, lambda: stand_back(self._engine, self._state, order)
+        )
         budget = Budget(order.digest_seconds)
         databases = tuple(self._dump_one(order, jobs, one, budget) for one in server.databases)
         self._engine.ensure_job(jobs.globals())

@@ -12,13 +12,14 @@ from psycopg.conninfo import make_conninfo
 
 from activities import plain_files
 from activities.engine import Engine, Job
+from activities.open_recovery import refuse_while_recovering
 from activities.postgres import shelf
 from activities.postgres.one_shot import shell
 from activities.pulse import beat
 from activities.reading import Reading
 from domain.backups import spoken_bytes
 from domain.dump_header import HEADER_BYTES, made_at
-from domain.dumps import GLOBALS
+from domain.dumps import GLOBALS, DumpOrder
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
@@ -136,6 +137,17 @@ class DumpJobs:
             said = last_line(log) or f"it ended with {state.exit_code} and {size} bytes"
             raise Unavailable(f"{what} failed: {said}", where=state.name, code="dump-failed")
         make_private(self._partial, file)
+
+
+def stand_back(engine: Engine, state: Path, order: DumpOrder) -> None:
+    """Refuse once a recovery is open; what dumps this kind, perhaps for a killed attempt, ends."""
+    try:
+        refuse_while_recovering(state, order.target.stack, order)
+    except Refused:
+        labels = dump_labels(order.target, order.kind).items()
+        for job in engine.labelled(*(f"{key}={value}" for key, value in labels)):
+            engine.remove(job.id, force=True)
+        raise
 
 
 def no_room(what: str, where: str) -> Refused:

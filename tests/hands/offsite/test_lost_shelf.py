@@ -88,6 +88,7 @@ def ids(scene: Scene, copy: Copy) -> set[object]:  # noqa: F811 - a type
         return {row[0] for row in connection.execute("SELECT id FROM users WHERE id > 1000").fetchall()}
 
 
+@pytest.mark.long
 def test_what_the_damaged_server_still_has_joins_the_far_archive(
     scene: Scene,  # noqa: F811 - the fixture
     copied: Place,
@@ -101,6 +102,7 @@ def test_what_the_damaged_server_still_has_joins_the_far_archive(
     assert ids(scene, copy) == {1001, 1002}
 
 
+@pytest.mark.long
 def test_where_its_wal_does_not_follow_the_far_archive_the_chain_ends_there_and_it_is_said(
     scene: Scene,  # noqa: F811 - the fixture
     copied: Place,
