@@ -7,7 +7,7 @@ from typing import Any, cast
 import docker
 from docker.errors import APIError, NotFound
 
-from activities.engine_errors import CONFLICT, changing, speaking
+from activities.engine_errors import CONFLICT, ask_before_each_change, changing, speaking
 from activities.engine_networks import Networks
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
 from activities.scrub import readable, secrets_in, without
@@ -23,6 +23,7 @@ class Engine(Networks):
     def __init__(self, client: docker.DockerClient) -> None:
         """Speak through ``client``; its timeout bounds every call."""
         self._client = client
+        ask_before_each_change(client)
 
     def find(self, project: str, service: str | None = None) -> list[ContainerState]:
         """Return the containers of a compose project, running or not, without one-off ones."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -33,6 +33,8 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 _ANSWER_WITHIN = timedelta(seconds=20)
+_POLLED_WITHIN = timedelta(seconds=75)
+"""A poll that waits for work is renewed every minute."""
 _KINDS: dict[str, type[DrError]] = {
     kind.__name__: kind for kind in (Refused, BackupUnusable, Unavailable, VerificationFailed)
 }
@@ -71,13 +73,14 @@ def _of_server(error: RPCError, namespace: str) -> DrError:
 
 
 async def pollers(client: Client, queue: str, kind: "TaskQueueType.ValueType") -> int:
-    """Return how many workers have polled a queue lately."""
+    """Return how many workers poll a queue; the server goes on naming one that is gone for minutes."""
     found = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
         )
     )
-    return len(found.pollers)
+    since = datetime.now(UTC) - _POLLED_WITHIN
+    return sum(one.last_access_time.ToDatetime(UTC) > since for one in found.pollers)
 
 
 async def _require_pollers(client: Client, settings: Settings) -> None:

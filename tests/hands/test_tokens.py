@@ -9,6 +9,7 @@ from threading import Barrier, Thread
 
 import docker
 import pytest
+import requests
 from structlog.testing import capture_logs
 
 from activities.engine import Engine
@@ -113,3 +114,19 @@ def test_a_step_may_have_any_name(tmp_path: Path, step: str) -> None:
     with pytest.raises(Refused, match="later attempt"):
         tokens.admit(order(1, 10, step), "lab")
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "fence" / "lab"}
+
+
+def test_a_request_that_is_about_to_leave_when_its_hand_is_overtaken_does_not_leave(tmp_path: Path) -> None:
+    """F-A4: frozen after a call had asked, and before its request was sent."""
+    client = docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.41")
+    Engine(client)
+
+    def frozen_within_a_call() -> None:
+        Tokens(tmp_path).admit(order(1, 10), "lab")
+        copy_context().run(lambda: Tokens(tmp_path).admit(order(1, 20), "lab"))
+        with pytest.raises(Refused, match="later attempt"):
+            client.api.stop("x")
+        with pytest.raises(requests.ConnectionError):
+            client.api.inspect_container("x")
+
+    copy_context().run(frozen_within_a_call)
