@@ -1,5 +1,6 @@
 """Fencing tokens on the host: an attempt that was overtaken stops itself (F-A4)."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from domain.errors import Refused
 from domain.order import Order
 from domain.paths import one_part
 
+_FROZEN_SECONDS = 0.5
 _admitted: ContextVar[Callable[[], None] | None] = ContextVar("admitted", default=None)
 
 
@@ -99,9 +101,16 @@ def _attempts(directory: Path) -> Iterator[_Attempt]:
 
 
 def _require_newest(directory: Path, order: Order, mine: _Attempt) -> None:
-    """Raise ``Refused`` when a later run or attempt was admitted."""
-    if not any(mine.overtaken_by(other) for other in _attempts(directory)):
-        return
+    """Raise ``Refused`` when a later run or attempt was admitted.
+
+    A look that took long was one of a process that was frozen meanwhile: it is repeated.
+    """
+    while True:
+        began = time.monotonic()
+        if any(mine.overtaken_by(other) for other in _attempts(directory)):
+            break
+        if time.monotonic() - began < _FROZEN_SECONDS:
+            return
     refused = Refused("a later attempt has taken over", where=order.step_id, code="overtaken")
     # Said here as well: nobody waits any more for the answer of an attempt that was given up.
     structlog.get_logger().warning(str(refused), recovery_id=order.recovery_id, step=order.step_id)
