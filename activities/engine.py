@@ -7,8 +7,9 @@ from typing import Any, cast
 import docker
 from docker.errors import APIError, NotFound
 
-from activities.engine_errors import CONFLICT, ask_before_each_change, changing, speaking
+from activities.engine_errors import CONFLICT, changing, speaking
 from activities.engine_networks import Networks
+from activities.engine_transport import ask_before_each_change
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
 from activities.scrub import readable, secrets_in, without
 from domain.errors import Refused, Unavailable

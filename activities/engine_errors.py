@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
-from requests.adapters import BaseAdapter
 
 from activities.tokens import require_admitted
 from domain.errors import Refused, Unavailable
 
-_READS = {"GET", "HEAD"}
 CONFLICT = 409
 CONTAINER_DOWN = "container-down"
 
@@ -52,31 +48,3 @@ def changing(where: str) -> Iterator[None]:
     require_admitted()
     with speaking(where):
         yield
-
-
-def ask_before_each_change(client: docker.DockerClient) -> None:
-    """Have the requests of a client that are not reads ask once more, right before they leave (F-A4).
-
-    A hand is frozen anywhere: between the question at the begin of a call and its request lie others.
-    """
-    for prefix, transport in list(client.api.adapters.items()):
-        if not isinstance(transport, _Asking):
-            client.api.mount(prefix, _Asking(transport))
-
-
-class _Asking(BaseAdapter):
-    """What stands before a transport: a change passes only for a hand that was not overtaken."""
-
-    def __init__(self, transport: BaseAdapter) -> None:
-        super().__init__()
-        self._transport = transport
-
-    def send(self, request: requests.PreparedRequest, *given: Any, **named: Any) -> requests.Response:  # noqa: ANN401 - as the transport takes it
-        """Ask, and send."""
-        if request.method not in _READS:
-            require_admitted()
-        return self._transport.send(request, *given, **named)
-
-    def close(self) -> None:
-        """Close the transport."""
-        self._transport.close()

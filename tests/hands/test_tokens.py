@@ -1,15 +1,18 @@
 """Fencing tokens: an attempt that was overtaken changes nothing any more."""
 
 import fcntl
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
 from pathlib import Path
 from threading import Barrier, Thread
+from unittest.mock import patch
 
 import docker
 import pytest
 import requests
+from docker.transport.unixconn import UnixHTTPConnection
 from structlog.testing import capture_logs
 
 from activities.engine import Engine
@@ -130,3 +133,35 @@ def test_a_request_that_is_about_to_leave_when_its_hand_is_overtaken_does_not_le
             client.api.inspect_container("x")
 
     copy_context().run(frozen_within_a_call)
+
+
+def test_a_hand_that_was_frozen_while_its_request_connected_sends_nothing(tmp_path: Path) -> None:
+    """F-A4: the question at the begin was answered, the engine let it wait, and another did the work."""
+    path = tmp_path / "engine"
+    received: list[bytes] = []
+    Tokens(tmp_path).admit(order(1, 10), "lab")
+
+    def engine(listening: socket.socket) -> None:
+        one, _ = listening.accept()
+        with one:
+            one.settimeout(20)
+            received.append(one.recv(65536))
+
+    connect = UnixHTTPConnection.connect
+
+    def slowly(self: UnixHTTPConnection) -> None:
+        connect(self)
+        copy_context().run(lambda: Tokens(tmp_path).admit(order(1, 20), "lab"))
+
+    with socket.socket(socket.AF_UNIX) as listening, patch.object(UnixHTTPConnection, "connect", slowly):
+        listening.bind(str(path))
+        listening.listen()
+        answering = Thread(target=engine, args=(listening,), daemon=True)
+        answering.start()
+        client = docker.DockerClient(base_url=f"unix://{path}", version="1.41")
+        Engine(client)
+        with pytest.raises(Refused, match="later attempt"):
+            client.api.stop("x")
+        answering.join(20)
+        client.close()
+    assert received == [b""]
