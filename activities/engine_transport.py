@@ -4,7 +4,7 @@ A hand is frozen anywhere: between the question at the begin of a call and the b
 pools and a connect, each of which may take until somebody else has done the work.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import docker
 import requests
@@ -46,8 +46,8 @@ class _Connection(UnixHTTPConnection):
 
 
 class _Pool(UnixHTTPConnectionPool):
-    def _new_conn(self) -> _Connection:
-        return _Connection(self.base_url, self.socket_path, self.timeout)
+    def _new_conn(self) -> Any:  # noqa: ANN401 - the stubs of the library do not agree with each other
+        return _Connection(self.base_url, self.socket_path, cast("Any", self.timeout))
 
 
 class _AskingSocket(UnixHTTPAdapter):
@@ -56,14 +56,13 @@ class _AskingSocket(UnixHTTPAdapter):
     def __init__(self, like: UnixHTTPAdapter) -> None:
         super().__init__(f"http+unix://{like.socket_path}", like.timeout, max_pool_size=like.max_pool_size)
 
-    def get_connection(self, url: str, proxies: Any = None) -> _Pool:  # noqa: ANN401, ARG002 - as requests asks
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> _Pool:  # noqa: ANN401, ARG002 - as requests asks
         """Return the pool for a URL."""
         with self.pools.lock:
-            pool = self.pools.get(url)
+            pool: _Pool | None = self.pools.get(url)
             if pool is None:
-                pool = self.pools[url] = _Pool(
-                    url, self.socket_path, self.timeout, maxsize=self.max_pool_size
-                )
+                pool = _Pool(str(url), self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[url] = pool
             return pool
 
 
