@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from domain.backups import Contents, DatabaseState, SequenceState
+from domain.contents import Contents, DatabaseState, SequenceState
 from domain.recovery import Proof
 
 _NAMED = 5

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
-from domain.backups import Backup, Contents, Level, PassedOver
+from domain.backups import Backup, Level, PassedOver
+from domain.contents import Contents
 from domain.holdings import Holding
 from domain.order import Order, Outcome, Value
 

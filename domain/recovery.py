@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from domain.backups import Backup, Contents
+from domain.backups import Backup
+from domain.contents import Contents
 from domain.diagnosis import DamagedBlock
 from domain.inert import Quoted
 from domain.order import Outcome, TargetOrder, Value

@@ -1,6 +1,7 @@
 """What a base backup recorded beside its rows, against the copy that was restored from it. Pure."""
 
-from domain.backups import Backup, Contents, SequenceState
+from domain.backups import Backup
+from domain.contents import Contents, SequenceState
 from domain.dumps import EntryTargetOrder
 from domain.recovery import Proof
 from domain.stack import Check

@@ -15,16 +15,14 @@ with workflow.unsafe.imports_passed_through():
     from activities.postgres.restore_dump import DumpChecks
     from activities.redis_proof import RedisProof
     from activities.search_proof import SearchProofs
-    from activities.shelf import Shelf
     from domain import names
     from domain.dumps import EntryTargetOrder, RestoreProven
-    from domain.entries import BASE, Entry, EntryOrder
+    from domain.entries import BASE, Entry
     from domain.objects_copy import STORE as OBJECTS
     from domain.objects_copy import ObjectsProofOrder
     from domain.order import Facts
     from domain.verification import Checked, Pick, of_restore
     from domain.verification_base import ProveBaseOrder
-    from workflows.errand import errand
     from workflows.pace import HEARTBEAT, NOT_RETRIED, SCHEDULE_TO_START, START_TO_CLOSE, Trouble
 
 RESTORED_BY: dict[tuple[str, str], str] = {
@@ -50,18 +48,12 @@ _RETRIES = RetryPolicy(
 
 async def restored(facts: Facts, pick: Pick) -> Checked:
     """Have an entry restored and compared; what goes wrong is what was found, never an error."""
-    entry = pick.entry
     try:
-        if (entry.store, entry.kind) in RESTORED_BY:
-            return of_restore(pick, await prove(facts, entry))
-        order = EntryOrder(shelf=facts.target.shelf, entry_id=entry.id)
-        read = await errand("Verify the files", Shelf.verify_files, order, site=facts.stack.site)
+        return of_restore(pick, await prove(facts, pick.entry))
     except ActivityError as error:
-        found = checked(pick, passed=False, evidence=Trouble.of(error).sentence)
-    else:
-        said = f"nothing restores this kind yet; its files were read: {read.sentence}"
-        found = checked(pick, passed=None, evidence=said)
-    return found
+        return checked(pick, passed=False, evidence=Trouble.of(error).sentence)
+    except ApplicationError as error:
+        return checked(pick, passed=False, evidence=error.message)
 
 
 async def prove(facts: Facts, entry: Entry) -> RestoreProven:

@@ -17,7 +17,8 @@ from activities.postgres.contents import read_beside, read_contents
 from activities.postgres.sql import Connection, Sql
 from activities.taken import note_taken
 from activities.tokens import Tokens
-from domain.backups import Backup, BackupOrder, Contents, Level, VerifyBackupOrder, spoken_bytes
+from domain.backups import Backup, BackupOrder, Level, VerifyBackupOrder, spoken_bytes
+from domain.contents import Contents
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Target, Value

@@ -6,7 +6,7 @@ from activities.postgres.dump import MEMBERSHIPS, ROLES
 from activities.postgres.dump_contents import read_sequences
 from activities.postgres.sql import Connection
 from activities.pulse import beat
-from domain.backups import Contents, TableState
+from domain.contents import Contents, TableState
 
 _OURS = "nspname <> 'information_schema' AND nspname <> 'dr' AND nspname !~ '^pg_'"
 _TABLES = f"""

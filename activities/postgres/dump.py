@@ -27,7 +27,8 @@ from activities.postgres.dump_jobs import (
 )
 from activities.postgres.sql import Connection, Sql
 from activities.tokens import Tokens
-from domain.backups import Contents, DatabaseState, Level, TableState, spoken_bytes
+from domain.backups import Level, spoken_bytes
+from domain.contents import Contents, DatabaseState, TableState
 from domain.dumps import GLOBALS, DumpKind, DumpOrder, EntryTargetOrder
 from domain.entries import Entry, Source, files_sha256, place_of, shown
 from domain.errors import BackupUnusable, Refused

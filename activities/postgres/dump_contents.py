@@ -17,7 +17,7 @@ from psycopg import sql as compose
 
 from activities.postgres.sql import Connection
 from activities.pulse import beat
-from domain.backups import DatabaseState, SequenceState, TableState
+from domain.contents import DatabaseState, SequenceState, TableState
 
 _DIGEST = "sum64"
 _SETTINGS = {

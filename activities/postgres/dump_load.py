@@ -12,7 +12,8 @@ from activities.postgres.one_shot import shell
 from activities.postgres.sql import Sql
 from activities.postgres.throwaway import SOCKET, Throwaway
 from activities.pulse import beat
-from domain.backups import DatabaseState, spoken_bytes
+from domain.backups import spoken_bytes
+from domain.contents import DatabaseState
 from domain.dumps import GLOBALS
 from domain.entries import Entry
 from domain.errors import DrError, VerificationFailed

@@ -17,7 +17,7 @@ from activities.postgres.integrity_counts import (
 from activities.postgres.sql import Connection
 from activities.postgres.witnesses import damage_in
 from activities.pulse import beat
-from domain.backups import Contents
+from domain.contents import Contents
 from domain.diagnosis import Finding
 from domain.recovery import Proof
 from domain.stack import Check

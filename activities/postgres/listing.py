@@ -5,7 +5,8 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.catalogue import read_catalogue
-from domain.backups import BackupList, Contents, ShelfOrder
+from domain.backups import BackupList, ShelfOrder
+from domain.contents import Contents
 
 
 class Listing:

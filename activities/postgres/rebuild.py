@@ -12,7 +12,8 @@ from activities.engine import Engine
 from activities.postgres import manifest
 from activities.postgres.dump_jobs import heading
 from activities.tokens import Tokens
-from domain.backups import Backup, Contents, DatabaseState
+from domain.backups import Backup
+from domain.contents import Contents, DatabaseState
 from domain.dumps import GLOBALS, Rebuilt
 from domain.entries import BASE, ENTRY, KINDS, Entry, Source, files_sha256, place_of
 from domain.errors import BackupUnusable

@@ -21,7 +21,8 @@ from activities.postgres.restore_base_server import BaseThrowaway
 from activities.postgres.restore_dump import RESTORED_BY
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
-from domain.backups import Backup, Contents, Level, spoken_bytes
+from domain.backups import Backup, Level, spoken_bytes
+from domain.contents import Contents
 from domain.dumps import RestoreProven
 from domain.entries import Entry, bare, entry_of
 from domain.errors import BackupUnusable, VerificationFailed

@@ -22,8 +22,9 @@ from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.throwaway import MAINTENANCE, Throwaway
 from activities.tokens import Tokens
-from domain.backups import Contents, DatabaseState, Level, spoken_bytes
+from domain.backups import Level, spoken_bytes
 from domain.comparison import compare, passed
+from domain.contents import Contents, DatabaseState
 from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry, bare
 from domain.errors import BackupUnusable, VerificationFailed

@@ -10,8 +10,8 @@ from activities.selftest.dump_trials import RESTORE, DumpTrials
 from activities.selftest.good import Good
 from activities.selftest.stage import SPECIMEN, Stage
 from activities.selftest.trial import Answer, Check, Trials, by_judgement
-from domain.backups import Contents
 from domain.comparison import passed
+from domain.contents import Contents
 from domain.stack import Check as StackCheck
 
 COPY = "the checks of a recovered copy"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.backups import Contents, DatabaseState, SequenceState, TableState
 from domain.comparison import compare, passed
+from domain.contents import Contents, DatabaseState, SequenceState, TableState
 from domain.recovery import Proof
 
 CHAT = DatabaseState(

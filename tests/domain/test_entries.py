@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.backups import Contents, DatabaseState, Level, TableState
+from domain.backups import Level
 from domain.choice import why_unfit
+from domain.contents import Contents, DatabaseState, TableState
 from domain.entries import KINDS, Entry, StoredFile, bare, entry_of, files_sha256, newest_first, shown
 from tests.domain.test_backups import backup, order
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from domain.backups import Contents, DatabaseState, Level, PassedOver, TableState
+from domain.backups import Level, PassedOver
+from domain.contents import Contents, DatabaseState, TableState
 from domain.entries import Entry, EntryList, Source, StoredFile
 from starter import protect
 from worker.settings import Settings

@@ -18,7 +18,7 @@ from domain import names
 from domain.backup_policy import BackupPolicy
 from domain.backups import ShelfOrder
 from domain.dumps import EntryTargetOrder, RestoreProven
-from domain.entries import Entry, EntryList, EntryOrder
+from domain.entries import KINDS, Entry, EntryList, EntryOrder
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.incident import Told
 from domain.notify import Occasion
@@ -36,6 +36,7 @@ from tests.runbooks.conftest import STACK, TARGET, Hands
 from worker.liveness import Liveness
 from worker.verification_store import last_verification
 from workflows.verification import BackupVerification
+from workflows.verification_restores import RESTORED_BY
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -237,14 +238,8 @@ async def test_a_restore_that_showed_nothing_has_verified_nothing(night: Night) 
     assert report.rule.startswith("not verified: postgres")
 
 
-async def test_a_kind_that_nothing_restores_yet_is_read_and_not_verified(night: Night) -> None:
-    night.stack = night.with_policy(Kind.REDIS)
-    night.entries += [entry("redis", "rdb", night.now.replace(microsecond=0) - timedelta(minutes=5))]
-    report = await night.run()
-    assert report.outcome == "failed"
-    assert "not verified: redis rdb" in report.rule
-    assert "nothing restores this kind yet" in report.rule
-    assert "verify_files" in night.hands.called
+def test_every_kind_of_backup_has_a_hand_that_restores_it() -> None:
+    assert set(RESTORED_BY) == {(store, kind) for store, kinds in KINDS.items() for kind in kinds}
 
 
 async def test_a_store_of_the_policy_without_a_backup_fails_it(night: Night) -> None:

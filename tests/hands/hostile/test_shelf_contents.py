@@ -10,7 +10,8 @@ from activities import catalogue, plain_files
 from activities.postgres import manifest, shelf
 from activities.postgres.listing import Listing
 from activities.postgres.slots import recorded_slot
-from domain.backups import Contents, ShelfOrder, TableState
+from domain.backups import ShelfOrder
+from domain.contents import Contents, TableState
 from domain.entries import ENTRY
 from domain.errors import BackupUnusable
 from domain.wal import follow_chain

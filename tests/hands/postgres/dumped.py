@@ -5,7 +5,7 @@ from pathlib import Path
 
 from activities import entries, stored
 from activities.engine import ContainerState, Engine
-from domain.backups import DatabaseState, TableState
+from domain.contents import DatabaseState, TableState
 from domain.dumps import DumpOrder
 from domain.entries import Entry, files_sha256
 from domain.names import LABEL_ROLE, LABEL_STACK

@@ -17,7 +17,8 @@ from activities import entries
 from activities.engine import Engine
 from activities.ledger_journal import LedgerFiles, put_flag
 from activities.postgres.dump import Dumps
-from domain.backups import Level, TableState
+from domain.backups import Level
+from domain.contents import TableState
 from domain.dumps import GLOBALS, DumpKind
 from domain.entries import ENTRY, Entry
 from domain.errors import Refused, Unavailable

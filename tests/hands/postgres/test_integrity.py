@@ -12,7 +12,7 @@ from activities.postgres.integrity_sql import compare
 from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
-from domain.backups import Contents, TableState
+from domain.contents import Contents, TableState
 from domain.diagnosis import DamagedBlock
 from domain.errors import VerificationFailed
 from domain.recovery import Copy, Proof, Verified, VerifyOrder

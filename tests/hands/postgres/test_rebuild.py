@@ -14,7 +14,8 @@ from activities.postgres.rebuild import Rebuilding
 from activities.postgres.restore_dump import DumpChecks
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
-from domain.backups import BackupOrder, Contents, Level, VerifyBackupOrder
+from domain.backups import BackupOrder, Level, VerifyBackupOrder
+from domain.contents import Contents
 from domain.dumps import EntryTargetOrder
 from domain.entries import ENTRY
 from domain.order import TargetOrder

@@ -14,7 +14,8 @@ from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.restore_base_server import BaseThrowaway
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
-from domain.backups import Backup, BackupOrder, Level, TableState
+from domain.backups import Backup, BackupOrder, Level
+from domain.contents import TableState
 from domain.dumps import RestoreProven
 from domain.errors import BackupUnusable, Refused
 from domain.names import LABEL_ROLE, LABEL_STACK
