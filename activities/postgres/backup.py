@@ -272,8 +272,7 @@ def _refuse_what_cannot_be(target: Target, seen: _Seen) -> None:
             hint="they are not supported: move their tables into pg_default",
             code="tablespaces-unsupported",
         )
-    there = os.statvfs(target.shelf)
-    room, needed = there.f_bavail * there.f_frsize, int(seen.database_bytes * _SPARE)
+    room, needed = shutil.disk_usage(target.shelf).free, int(seen.database_bytes * _SPARE)
     if room < needed:
         raise Refused(
             f"no room for a backup: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free",
