@@ -178,9 +178,16 @@ def test_verifying_again_finds_later_damage_and_takes_the_level_away(
     made = backups.ensure_base_backup(BackupOrder(target=server.target, label="nightly"))
     order = VerifyBackupOrder(target=server.target, backup_id=made.id)
     assert backups.verify_backup(order).verified is Level.MANIFEST
-    victim = Path(server.target.shelf) / made.path / "PG_VERSION"
-    victim.write_text("16\n")
-    with pytest.raises(BackupUnusable, match="PG_VERSION"):
+    version = Path(server.target.shelf) / made.path / "PG_VERSION"
+    was = version.read_text()
+    version.write_text("9\n")
+    with pytest.raises(BackupUnusable, match=r"its files are of PostgreSQL 9, its entry says \d+"):
+        backups.verify_backup(order)
+    version.write_text(was)
+    assert backups.verify_backup(order).verified is Level.MANIFEST
+    victim = Path(server.target.shelf) / made.path / "pg_hba.conf"
+    victim.write_bytes(bytes([victim.read_bytes()[0] ^ 1]) + victim.read_bytes()[1:])
+    with pytest.raises(BackupUnusable, match=r"pg_hba\.conf"):
         backups.verify_backup(order)
     assert list_backups(Path(server.target.shelf))[0].verified is Level.NONE
     with pytest.raises(BackupUnusable, match="not there"):
