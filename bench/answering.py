@@ -27,6 +27,7 @@ from domain.order import Order, Outcome, Value
 from tests.runbooks.conftest import Hands
 from worker import wiring
 from worker.settings import Settings
+from worker.workflows import WORKFLOWS
 
 _EVERY_SECONDS = 0.005
 _JOB_SECONDS = 600
@@ -162,7 +163,7 @@ def main() -> int:
     """Run the worker's program."""
     with (
         mock.patch.object(program, "Hands", Answering),
-        mock.patch.object(program, "WORKFLOWS", [*wiring.WORKFLOWS, BareLoop]),
+        mock.patch.object(program, "WORKFLOWS", [*WORKFLOWS, BareLoop]),
     ):
         return program.main()
 

@@ -21,7 +21,8 @@ from worker.liveness import Liveness
 from worker.metrics_page import MetricsPage, free_address
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
 from worker.settings import Settings
-from worker.wiring import WORKFLOWS, Hands
+from worker.wiring import Hands
+from worker.workflows import WORKFLOWS
 
 _DRAIN = timedelta(seconds=20)
 _STICKY = timedelta(seconds=1)

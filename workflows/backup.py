@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.dumps import DumpKind, DumpOrder
     from domain.entries import Entry
     from domain.order import Facts, Outcome, StackOrder, TargetOrder, Value
+    from domain.store_backups import StoreBackupOrder
     from workflows.errand import errand
 
 
@@ -50,6 +51,16 @@ class VerifyRequest(EntryRequest):
 async def load(request: BackupRequest) -> Facts:
     """Load the facts of the stack that a request names."""
     return await errand("Load the stack", Containers.observe_stack, StackOrder(stack=request.stack))
+
+
+async def store_order(request: ScheduledRequest) -> StoreBackupOrder:
+    """Return the order to back up a store of the stack that a request names; the run's id is its label."""
+    return StoreBackupOrder(
+        target=(await load(request)).target,
+        label=workflow.info().run_id,
+        reason=request.reason,
+        scheduled_for=request.scheduled_for,
+    )
 
 
 @workflow.defn(name="Protect")

@@ -7,8 +7,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.configuration_backup import ConfigurationBackups
     from activities.configuration_extract import ConfigurationExtracting
     from domain.configuration import Extracted, ExtractOrder
-    from domain.store_backups import StoreBackupOrder, StoreBackups
-    from workflows.backup import EntryRequest, ScheduledRequest, load
+    from domain.store_backups import StoreBackups
+    from workflows.backup import EntryRequest, ScheduledRequest, load, store_order
     from workflows.errand import errand
 
 
@@ -26,12 +26,7 @@ class ConfigurationBackup:
     @workflow.run
     async def run(self, request: ScheduledRequest = ScheduledRequest()) -> StoreBackups:  # noqa: B008 - frozen
         """Read, seal, open once."""
-        order = StoreBackupOrder(
-            target=(await load(request)).target,
-            label=workflow.info().run_id,
-            reason=request.reason,
-            scheduled_for=request.scheduled_for,
-        )
+        order = await store_order(request)
         hand = ConfigurationBackups.ensure_configuration_backup
         return await errand("Back up the configuration", hand, order)
 

@@ -4,8 +4,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.redis_backup import RedisBackups
-    from domain.store_backups import StoreBackupOrder, StoreBackups
-    from workflows.backup import ScheduledRequest, load
+    from domain.store_backups import StoreBackups
+    from workflows.backup import ScheduledRequest, store_order
     from workflows.errand import errand
 
 
@@ -16,11 +16,5 @@ class RedisBackup:
     @workflow.run
     async def run(self, request: ScheduledRequest = ScheduledRequest()) -> StoreBackups:  # noqa: B008 - frozen
         """Save, copy, load, read."""
-        target = (await load(request)).target
-        order = StoreBackupOrder(
-            target=target,
-            label=workflow.info().run_id,
-            reason=request.reason,
-            scheduled_for=request.scheduled_for,
-        )
+        order = await store_order(request)
         return await errand("Back up Redis", RedisBackups.ensure_redis_backup, order)

@@ -151,8 +151,9 @@ class Diagnosis:
         except (Unavailable, psycopg.Error) as error:
             looks.scan(Look.AMCHECK, "pg_amcheck", Scan(Finding.NOT_MEASURED, str(error).strip()), main)
             return
+        limit = scan_seconds(self._bytes(target), SCAN_SECONDS)
         for database in databases:
-            self._scan(target, database, looks)
+            self._scan(target, database, looks, limit)
         for database in databases:
             try:
                 with self._sql.live(target, database=database, timeout_seconds=30) as connection:
@@ -180,12 +181,11 @@ class Diagnosis:
             Witness(name="checksum failures", look=Look.CHECKSUMS, finding=finding, evidence=said)
         )
 
-    def _scan(self, target: Target, database: str, looks: _Looks) -> None:
+    def _scan(self, target: Target, database: str, looks: _Looks, limit: int) -> None:
         """Run the costly looks at one database; of one that is not protected only what needs no extension."""
         main = database == target.postgres.database
         self._files(target, database, looks)
         place = live_place(self._sql, target, database)
-        limit = scan_seconds(self._bytes(target), SCAN_SECONDS)
         checked = amcheck(self._engine, place, limit_seconds=limit)
         if main or checked.finding is not Finding.NOT_MEASURED:
             looks.scan(Look.AMCHECK, "pg_amcheck", checked, database)

@@ -1,6 +1,5 @@
 """Shows that a base backup can be restored: on a server of its own, checked, compared with its record."""
 
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -13,20 +12,19 @@ from activities.alone import alone
 from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_beside
-from activities.postgres.dump_jobs import no_room
 from activities.postgres.integrity import Integrity, judge
 from activities.postgres.integrity_sql import CrashedError, guarded
 from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.restore_base_server import BaseThrowaway
 from activities.postgres.restore_dump import RESTORED_BY
+from activities.postgres.restore_shown import refuse_without_room, shown
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
-from domain.backups import Backup, Level, spoken_bytes
+from domain.backups import Backup, Level
 from domain.contents import Contents
 from domain.dumps import RestoreProven
-from domain.entries import Entry, bare, entry_of
+from domain.entries import Entry, entry_of
 from domain.errors import BackupUnusable, VerificationFailed
-from domain.order import Target
 from domain.recovery import Copy, Proof, VerifyOrder
 from domain.verification_base import ProveBaseOrder, comparable, compare_beside
 
@@ -64,7 +62,7 @@ class BaseChecks:
                 raise BackupUnusable(
                     f"backup {backup.id}: {wrong}", where=str(where / backup.path), code="backup-damaged"
                 )
-            _refuse_without_room(target, backup)
+            refuse_without_room(target, backup.id, int(backup.bytes * _SPARE))
             began = time.monotonic()
             proofs = self._restored(order, server, backup)
         entry = entry_of(backup)
@@ -72,7 +70,7 @@ class BaseChecks:
         # What was not shown takes nothing away; what was shown to be wrong does.
         if well or any(proof.passed is False for proof in proofs):
             entry = self._record(where, entry, Level.RESTORED if well else Level.NONE)
-        return _proven(entry, proofs, well=well, seconds=time.monotonic() - began)
+        return shown("Base backup", entry, proofs, well=well, seconds=time.monotonic() - began)
 
     def _record(self, where: Path, entry: Entry, level: Level) -> Entry:
         return entries.record_verified(where, entry, level, datetime.now(UTC), RESTORED_BY)
@@ -134,24 +132,3 @@ class BaseChecks:
             wrong.append(f"it did not reach {backup.stop_lsn}, the end of the backup")
         said = f"system {row[1]}, replayed past {backup.stop_lsn}"
         return Proof(name="restore", passed=not wrong, evidence="; ".join(wrong) or said)
-
-
-def _refuse_without_room(target: Target, backup: Backup) -> None:
-    """Refuse where the restored copy might fill the disk on which the server's own volume is."""
-    there = os.statvfs(target.postgres.volumes_root)
-    needed, room = int(backup.bytes * _SPARE), there.f_bavail * there.f_frsize
-    if room < needed:
-        said = f"no room to restore {backup.id}: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free"
-        raise no_room(said, target.postgres.volumes_root)
-
-
-def _proven(entry: Entry, proofs: tuple[Proof, ...], *, well: bool, seconds: float) -> RestoreProven:
-    unproven = [proof for proof in proofs if proof.passed is False]
-    unproven = unproven or [proof for proof in proofs if proof.passed is None]
-    if well:
-        said = f"Base backup {entry.id} was restored in {seconds:.1f} s and holds what was recorded"
-    elif unproven:
-        said = f"Base backup {entry.id} is not proven: {unproven[0].name}: {unproven[0].evidence}"
-    else:
-        said = f"Base backup {entry.id} is not proven: a check is missing"
-    return RestoreProven(entry=bare(entry), passed=well, proofs=proofs, sentence=said)

@@ -1,14 +1,14 @@
 """A throwaway server on the files of a base backup: it replays the WAL that came with them, and no other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from activities.engine import Engine, Job
+from activities.engine import Engine
 from activities.postgres.manifest import SHELF, seen_at
-from activities.postgres.memory import share_for_copy
 from activities.postgres.one_shot import VOLUME, as_root, script, settings_of, shell
 from activities.postgres.sql import Sql
-from activities.postgres.throwaway import SOCKET, Throwaway, isolating
+from activities.postgres.throwaway import Throwaway, isolating
 from activities.pulse import beat
 from domain.backups import Backup, spoken_bytes
 from domain.errors import BackupUnusable, Refused, Unavailable
@@ -73,30 +73,18 @@ class BaseThrowaway(Throwaway):
         if state.exit_code != 0 or not last.startswith("done "):
             raise _failure(self._target, backup, state.exit_code, last)
 
-    def _start(self, preloaded: str) -> None:
+    def _settings(self, preloaded: str, share: Mapping[str, str]) -> dict[str, str]:
         del preloaded
-        server, share = self._target.postgres, share_for_copy()
-        given = settings_of(server.arguments)
-        settings = {
+        given = settings_of(self._target.postgres.arguments)
+        return {
             **{key: value for key, value in given.items() if key in _KEPT_ARGUMENTS},
             **isolating(),
-            **share.settings(),
+            **share,
             "ssl": "off",
             "external_pid_file": "",
             "primary_slot_name": "",
             "synchronous_standby_names": "",
         }
-        job = Job(
-            name=self.name,
-            image_id=server.image_id,
-            entrypoint=("postgres",),
-            command=("-D", _DATA, *(f"--{key}={value}" for key, value in settings.items())),
-            user=f"{server.uid}:{server.gid}",
-            binds={self.name: f"{VOLUME}:rw", str(self.sockets): f"{SOCKET}:rw"},
-            labels=self.labels,
-            shm_bytes=1 << 30,
-        )
-        self._engine.ensure_job(replace(job, memory_bytes=share.limit_bytes))
 
     def _give_volume(self, owner: str) -> None:
         text = f'mkdir {_DATA} && chmod 0700 {_DATA} && chown "$1" {_DATA}'

@@ -1,6 +1,5 @@
 """Shows that a dump can be restored: into a server of its own, compared with what was recorded at it."""
 
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -14,19 +13,20 @@ from activities.engine import Engine
 from activities.postgres import shelf
 from activities.postgres.dump import MEMBERSHIPS, ROLES, dump_named
 from activities.postgres.dump_contents import Budget, read_database, read_sequences, settle
-from activities.postgres.dump_jobs import no_room, what_is_wrong
+from activities.postgres.dump_jobs import what_is_wrong
 from activities.postgres.dump_load import Loading
 from activities.postgres.integrity_counts import check_foreign_keys, check_indexes_valid
 from activities.postgres.integrity_sql import CrashedError, guarded
 from activities.postgres.restore_base_isolated import require_isolated
+from activities.postgres.restore_shown import refuse_without_room, shown
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.throwaway import MAINTENANCE, Throwaway
 from activities.tokens import Tokens
-from domain.backups import Level, spoken_bytes
+from domain.backups import Level
 from domain.comparison import compare, passed
 from domain.contents import Contents, DatabaseState
 from domain.dumps import EntryTargetOrder, RestoreProven
-from domain.entries import Entry, bare
+from domain.entries import Entry
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.order import Target
 from domain.recovery import Copy, Proof
@@ -64,7 +64,7 @@ class DumpChecks:
         if wrong:
             self._record(where, entry, Level.NONE)
             raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
-        _refuse_without_room(target, entry)
+        refuse_without_room(target, entry.id, _needed(entry))
         began = time.monotonic()
         server = Throwaway(self._engine, self._sql, self._state, target, entry.id)
         bootstrap = entry.contents.bootstrap or target.postgres.user
@@ -75,7 +75,7 @@ class DumpChecks:
         # What was not shown takes nothing away; what was shown to be wrong does.
         if well or any(proof.passed is False for proof in proofs):
             entry = self._record(where, entry, Level.RESTORED if well else Level.NONE)
-        return _proven(entry, proofs, well=well, seconds=time.monotonic() - began)
+        return shown("Dump", entry, proofs, well=well, seconds=time.monotonic() - began)
 
     def _record(self, where: Path, entry: Entry, level: Level) -> Entry:
         return entries.record_verified(where, entry, level, datetime.now(UTC), RESTORED_BY)
@@ -135,24 +135,7 @@ def _image(target: Target, entry: Entry) -> Proof:
     return Proof(name="image", passed=None, evidence=said)
 
 
-def _refuse_without_room(target: Target, entry: Entry) -> None:
-    """Refuse where the restored databases might fill the disk on which the server's own volume is."""
+def _needed(entry: Entry) -> int:
+    """Return how much the restored databases take at most."""
     known = sum(database.bytes for database in entry.contents.databases)
-    needed = int((known or entry.bytes * _UNPACKED) * _SPARE)
-    there = os.statvfs(target.postgres.volumes_root)
-    room = there.f_bavail * there.f_frsize
-    if room < needed:
-        said = f"no room to restore {entry.id}: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free"
-        raise no_room(said, target.postgres.volumes_root)
-
-
-def _proven(entry: Entry, proofs: tuple[Proof, ...], *, well: bool, seconds: float) -> RestoreProven:
-    unproven = [proof for proof in proofs if proof.passed is False]
-    unproven = unproven or [proof for proof in proofs if proof.passed is None]
-    if well:
-        said = f"Dump {entry.id} was restored in {seconds:.1f} s and holds what was recorded"
-    elif unproven:
-        said = f"Dump {entry.id} is not proven: {unproven[0].name}: {unproven[0].evidence}"
-    else:
-        said = f"Dump {entry.id} is not proven: a check is missing"
-    return RestoreProven(entry=bare(entry), passed=well, proofs=proofs, sentence=said)
+    return int((known or entry.bytes * _UNPACKED) * _SPARE)

@@ -161,7 +161,7 @@ class Throwaway:
 
     def _start(self, preloaded: str) -> None:
         server, share = self._target.postgres, share_for_copy()
-        settings = {**_SETTINGS, **share.settings(), "shared_preload_libraries": preloaded}
+        settings = self._settings(preloaded, share.settings())
         job = Job(
             name=self.name,
             image_id=server.image_id,
@@ -173,6 +173,10 @@ class Throwaway:
             shm_bytes=1 << 30,
         )
         self._engine.ensure_job(replace(job, memory_bytes=share.limit_bytes))
+
+    def _settings(self, preloaded: str, share: Mapping[str, str]) -> dict[str, str]:
+        """Return what the server is started with; ``share`` is its part of the memory."""
+        return {**_SETTINGS, **share, "shared_preload_libraries": preloaded}
 
     def _wait(self, copy: Copy) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -8,7 +8,7 @@ from temporalio.worker import Replayer
 from tests.replay.branches import BRANCHES
 from tests.replay.changed_runbook import Changed
 from tests.replay.record import HISTORIES
-from worker.wiring import WORKFLOWS
+from worker.workflows import WORKFLOWS
 
 FILES = sorted(HISTORIES.glob("*.json"))
 

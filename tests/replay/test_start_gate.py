@@ -21,7 +21,7 @@ from tests.replay.changed_runbook import Changed
 from tests.replay.stage import temporal
 from tests.runbooks.conftest import bench_on
 from worker.replay_gate import refuse_if_open_runs_cannot_replay
-from worker.wiring import WORKFLOWS
+from worker.workflows import WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
 

@@ -24,7 +24,7 @@ from domain.errors import Refused
 from domain.jobs import WORK, Job, Work
 from starter.timetable import wanted
 from tests.runbooks.schedule_stage import Stage, let_light_do, stage_on
-from worker.wiring import WORKFLOWS
+from worker.workflows import WORKFLOWS
 from workflows.scheduled import JobRequest, given_to
 
 pytestmark = pytest.mark.timeout(120)
