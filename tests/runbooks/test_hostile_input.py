@@ -144,7 +144,7 @@ async def test_a_step_that_says_ten_megabytes_is_cut_and_the_run_goes_on(bench: 
 
 
 @pytest.mark.fault("K6")
-@pytest.mark.parametrize("kind", ["ours", "foreign"])
+@pytest.mark.parametrize("kind", ["ours", pytest.param("foreign", marks=pytest.mark.long)])
 async def test_a_failure_of_ten_megabytes_parks_the_run_with_its_beginning(
     bench: Bench, kind: str, seen: Seen
 ) -> None:
