@@ -80,7 +80,11 @@ class VolumeExchange:
             gone = self._engine.volume(record["restored_volume"]) is None
             if "kept_bytes" in record or not (gone or self._run(record, "look")["state"] == "before"):
                 raise self._strange(record)
-            self._records.remove(KIND, self._key)  # an earlier attempt, which exchanged nothing
+            # An earlier attempt, which exchanged nothing: what its keeper holds is no old data.
+            for keeper in self._engine.labelled(f"{LABEL_RECOVERY}={self._order.recovery_id}"):
+                if keeper.name == self.keeper:
+                    self._engine.remove(keeper.id, force=True)
+            self._records.remove(KIND, self._key)
             record = None
         if record is None:
             record = self._prepared(live, restored)
