@@ -14,16 +14,10 @@ from activities.open_recovery import refuse_while_recovering
 from activities.records import Records
 from activities.redis_contents import keys_in, read_held
 from activities.redis_copy import RedisCopy, copy_labels, copy_of
-from activities.redis_files import (
-    Place,
-    RedisJobs,
-    last_warnings,
-    place_of,
-    proven,
-    refuse_without_room,
-)
+from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_saving import ensure_saved, rewrites, rewrites_held_back, settle_rewrites
 from activities.redis_server import RedisServer, live, service_of
+from activities.room import refuse_without_room
 from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
@@ -143,7 +137,7 @@ class RedisBackups:
         needed = source.bytes[kind]
         if kind == RDB and found:
             needed = min(needed, found[0].bytes * _SPARE)
-        refuse_without_room(needed, str(where), self._engine.root())
+        refuse_without_room("for Redis' data", needed, str(where), self._engine.root())
         partial = entries.partial_of(where, STORE, kind, entries.new_id(directory, kind))
         plain_files.own(partial, *_owner(directory))
         copy = self._copy(order.target, source.service, source.files, _id_in(partial))

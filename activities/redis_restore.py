@@ -18,10 +18,11 @@ from activities.records import Records
 from activities.redis_carry import carried_over
 from activities.redis_contents import keys_in, keyspace, lasting_in, read_held
 from activities.redis_copy import RedisCopy
-from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven, refuse_without_room
+from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
 from activities.redis_saving import rewrites
 from activities.redis_server import FORBIDDEN, LOADING, RedisServer, live, service_of
+from activities.room import refuse_without_room
 from activities.secrets import Secrets
 from activities.tokens import Tokens
 from activities.volume_exchange import VolumeExchange
@@ -116,7 +117,7 @@ class RedisRestoring:
         files = self._files(order, service, container)
         place = _volume_of(container, files)
         _refuse_other_names(entry, files)
-        refuse_without_room(entry.bytes * _TWICE, self._engine.root())
+        refuse_without_room("for Redis' data", entry.bytes * _TWICE, self._engine.root())
         owner = RedisJobs(self._engine, order.target, service, "restore").owner(place)
         copy = self._copy(order, service, files, place, owner)
         copy.remove()

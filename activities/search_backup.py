@@ -1,6 +1,5 @@
 """Backups of the search engine: a snapshot for the same version, a dump for any, with what was in both."""
 
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
+from activities.room import ON_SHELF, refuse_without_room
 from activities.sealed_entry import clear, own, prepare
 from activities.search_contents import (
     at,
@@ -86,7 +86,8 @@ class SearchBackups:
             place = place_of_search(self._engine, order.target, service)
             with search_client(self._engine, self._secrets, order.target, service) as client:
                 server = SearchServer(client)
-                _refuse_without_room(order.target, server.size_bytes())
+                needed = server.size_bytes() * _SPARE
+                refuse_without_room("for backups of search", needed, order.target.shelf, hint=ON_SHELF)
                 taken = self._taken(server, place)
             try:
                 known |= {kind: self._shelved(order, place, kind, taken) for kind in missing}
@@ -161,15 +162,3 @@ def search_entry(target: Target, entry_id: str) -> Entry:
         said = f"backup {entry.id} is not of search but of {entry.store} {entry.kind}"
         raise Refused(said, code="backup-other-kind")
     return entry
-
-
-def _refuse_without_room(target: Target, size: int) -> None:
-    there = os.statvfs(target.shelf)
-    room = there.f_bavail * there.f_frsize
-    if room < size * _SPARE:
-        raise Refused(
-            f"no room for backups of search: {spoken_bytes(size * _SPARE)} needed, {spoken_bytes(room)} free",
-            where=target.shelf,
-            hint="free some, or move the shelf",
-            code="no-room",
-        )

@@ -17,6 +17,7 @@ from activities.postgres import shelf
 from activities.postgres.one_shot import shell
 from activities.pulse import beat
 from activities.reading import Reading
+from activities.room import no_room
 from domain.backups import spoken_bytes
 from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS, DumpOrder
@@ -148,11 +149,6 @@ def stand_back(engine: Engine, state: Path, order: DumpOrder) -> None:
         for job in engine.labelled(*(f"{key}={value}" for key, value in labels)):
             engine.remove(job.id, force=True)
         raise
-
-
-def no_room(what: str, where: str) -> Refused:
-    """Return the refusal for a directory without room."""
-    return Refused(what, where=where, hint="make room on its filesystem", code="no-room")
 
 
 def make_private(directory: Path, name: str) -> None:
