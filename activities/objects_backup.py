@@ -34,8 +34,8 @@ from domain.objects_copy import (
     with_gone,
 )
 from domain.objects_policy import says_the_same, versions_rule
-from domain.offsite import merged
 from domain.order import ServiceTarget, Target
+from domain.s3_store import merged
 from domain.store_backups import StoreBackups
 
 READ_BY = "size and SHA-256 of every content when it was copied, its size at each copy since"
