@@ -11,7 +11,6 @@ from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
 from activities.room import ON_SHELF, refuse_without_room
-from activities.sealed_entry import clear, own, prepare
 from activities.search_contents import (
     at,
     changed_since,
@@ -24,6 +23,7 @@ from activities.search_files import DUMP, FILES, SNAPSHOT, fetch, read_through
 from activities.search_place import SearchPlace, place_of_search, search_client, search_of
 from activities.search_tasks import SearchServer
 from activities.secrets import Secrets
+from activities.shelf_place import begin, clear, prepare
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, bare, files_sha256, place_of
@@ -122,7 +122,7 @@ class SearchBackups:
         where = Path(order.target.shelf)
         entry_id = entries.new_id(where / STORE / kind, kind)
         partial = entries.partial_of(where, STORE, kind, entry_id)
-        own(partial)
+        begin(partial)
         fetch(self._engine, order.target, place, partial, kind, taken.files[kind])
         version = read_through(partial / FILES[kind], kind)
         if version and version != taken.version:

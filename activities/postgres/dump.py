@@ -19,12 +19,12 @@ from activities.postgres.dump_jobs import (
     DumpJobs,
     dump_labels,
     file_for,
-    id_in,
     stand_back,
     what_is_wrong,
 )
 from activities.postgres.sql import Connection, Sql
 from activities.room import ON_SHELF, no_room, refuse_without_room
+from activities.shelf_place import id_in, unfinished
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.contents import Contents, DatabaseState, TableState
@@ -145,7 +145,7 @@ class Dumps:
 
     def _clear(self, target: Target, kind: DumpKind, directory: Path) -> None:
         """Remove what an attempt left that ended in the middle: its jobs first, then what they wrote."""
-        left = [path for path in directory.glob(f".*{entries.PARTIAL}") if not path.is_symlink()]
+        left = unfinished(directory)
         wanted = [dump_labels(target, kind)]
         wanted += [{**dump_labels(target, kind, READ_ROLE), LABEL_BACKUP: id_in(path)} for path in left]
         for labels in wanted:

@@ -18,6 +18,7 @@ from activities.postgres.one_shot import shell
 from activities.pulse import beat
 from activities.reading import Reading
 from activities.room import no_room
+from activities.shelf_place import id_in
 from domain.backups import spoken_bytes
 from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS, DumpOrder
@@ -51,11 +52,6 @@ def dump_labels(target: Target, kind: str, role: str = ROLE) -> dict[str, str]:
 def file_for(oid: int, name: str) -> str:
     """Return the name of a database's dump: its own where that is a plain word, else by its number."""
     return f"{name}.dump" if _PLAIN.fullmatch(name) else f"oid-{oid}.dump"
-
-
-def id_in(directory: Path) -> str:
-    """Return the id of the backup that a directory holds, finished or not."""
-    return directory.name.removeprefix(".").removesuffix(".partial")
 
 
 class DumpJobs:
