@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from activities.bucket_errors import code_of, speaking
 from activities.tokens import require_admitted
 from domain.errors import Refused, Unavailable
-from domain.offsite import OffsitePolicy
+from domain.s3_store import S3Store
 from domain.sealing import MAGIC
 
 _BLOCK_BYTES = 1024 * 1024
@@ -64,16 +64,16 @@ class Part:
 
 
 class Bucket:
-    """One bucket under one policy. Every method raises ``Unavailable`` or ``Refused``.
+    """One bucket of one store. Every method raises ``Unavailable`` or ``Refused``.
 
     There is no method that removes or replaces anything, on purpose (F-C13).
     """
 
-    def __init__(self, client: Any, policy: OffsitePolicy) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
+    def __init__(self, client: Any, store: S3Store) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
         """``client`` is boto3's for S3, or one that answers like it."""
         self._client = client
-        self._policy = policy
-        self._name = {"Bucket": policy.bucket}
+        self._store = store
+        self._name = {"Bucket": store.bucket}
         self._conditional = True
 
     def head(self, key: str) -> Head | None:
@@ -98,7 +98,12 @@ class Bucket:
         """Store an object in one request; false when there is one of this name already."""
         self._let_go(body, 0, require)
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        given = {"Body": body, "Metadata": dict(metadata), **_stating(digest), **self._kept_as()}
+        given = {
+            "Body": body,
+            "Metadata": dict(metadata),
+            **_stating(digest),
+            **self._store.written_with(datetime.now(UTC)),
+        }
         return self._unless_there(self._client.put_object, Key=key, **given)
 
     def begin(self, key: str, metadata: Mapping[str, str]) -> str:
@@ -106,7 +111,11 @@ class Bucket:
         require_admitted()
         with speaking(key):
             made = self._client.create_multipart_upload(
-                **self._name, Key=key, ChecksumAlgorithm="SHA256", Metadata=dict(metadata), **self._kept_as()
+                **self._name,
+                Key=key,
+                ChecksumAlgorithm="SHA256",
+                Metadata=dict(metadata),
+                **self._store.written_with(datetime.now(UTC)),
             )
         return str(made["UploadId"])
 
@@ -179,7 +188,7 @@ class Bucket:
 
     def reach(self) -> None:
         """Return when the bucket is there and lets us in."""
-        with speaking(self._policy.bucket):
+        with speaking(self._store.bucket):
             try:
                 self._client.head_bucket(**self._name)
             except ClientError as error:
@@ -189,13 +198,13 @@ class Bucket:
 
     def versioned(self) -> bool:
         """Tell whether older versions of an object are kept."""
-        with speaking(self._policy.bucket):
+        with speaking(self._store.bucket):
             return str(self._client.get_bucket_versioning(**self._name).get("Status")) == "Enabled"
 
     def ensure_versioned(self) -> None:
         """Keep older versions from now on."""
         require_admitted()
-        with speaking(self._policy.bucket):
+        with speaking(self._store.bucket):
             self._client.put_bucket_versioning(**self._name, VersioningConfiguration={"Status": "Enabled"})
 
     def rules(self) -> list[dict[str, Any]]:
@@ -206,7 +215,7 @@ class Bucket:
     def set_rules(self, rules: list[dict[str, Any]]) -> None:
         """Replace the lifecycle rules."""
         require_admitted()
-        with speaking(self._policy.bucket):
+        with speaking(self._store.bucket):
             self._client.put_bucket_lifecycle_configuration(
                 **self._name, LifecycleConfiguration={"Rules": rules}
             )
@@ -217,7 +226,7 @@ class Bucket:
         return (found.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
 
     def _setting(self, ask: Callable[..., Any]) -> Mapping[str, Any]:
-        with speaking(self._policy.bucket):
+        with speaking(self._store.bucket):
             try:
                 found: Mapping[str, Any] = ask(**self._name)
             except ClientError as error:
@@ -244,7 +253,7 @@ class Bucket:
 
     def _let_go(self, body: bytes, offset: int, require: Require) -> None:
         """Let bytes leave this host. Nothing else here sends any; ``require`` sees them as they go."""
-        if self._policy.encrypt and offset == 0 and not body.startswith(MAGIC):
+        if self._store.takes_sealed_alone and offset == 0 and not body.startswith(MAGIC):
             raise Refused(
                 "something in clear was about to leave this host though encryption was asked for; it did not",
                 hint="this is a defect: please report it",
@@ -252,19 +261,6 @@ class Bucket:
             )
         require(body, offset)
         require_admitted()
-
-    def _kept_as(self) -> dict[str, Any]:
-        policy, kept = self._policy, dict[str, Any]()
-        if policy.storage_class != "STANDARD":
-            kept["StorageClass"] = policy.storage_class
-        if policy.sse != "none":
-            kept["ServerSideEncryption"] = "AES256" if policy.sse == "aes256" else policy.sse
-        if policy.kms_key:
-            kept["SSEKMSKeyId"] = policy.kms_key
-        if policy.object_lock is not None:
-            kept["ObjectLockMode"] = policy.object_lock.mode.upper()
-            kept["ObjectLockRetainUntilDate"] = datetime.now(UTC) + timedelta(days=policy.object_lock.days)
-        return kept
 
     def _asked_back(self, key: str) -> Unavailable:
         """Ask for an object that sleeps in an archive; asking again is fine."""

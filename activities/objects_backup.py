@@ -1,7 +1,6 @@
 """Copies of the object store: all objects with their versions, each content once, and a listing of them."""
 
 import errno
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from activities.objects_side import ObjectsSide
 from activities.objects_store import ObjectStore
 from activities.open_recovery import refuse_while_recovering
 from activities.pulse import beat
+from activities.shelf_place import begin, id_in, prepare, unfinished
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, bare, files_sha256, place_of
@@ -34,8 +34,8 @@ from domain.objects_copy import (
     with_gone,
 )
 from domain.objects_policy import says_the_same, versions_rule
-from domain.offsite import merged
 from domain.order import ServiceTarget, Target
+from domain.s3_store import merged
 from domain.store_backups import StoreBackups
 
 READ_BY = "size and SHA-256 of every content when it was copied, its size at each copy since"
@@ -56,10 +56,6 @@ class _Shelf:
     @property
     def copies(self) -> Path:
         return self.store / KIND
-
-    def partials(self) -> list[Path]:
-        """Return what attempts left that ended in the middle."""
-        return [path for path in self.copies.glob(f".*{entries.PARTIAL}") if not path.is_symlink()]
 
 
 class ObjectBackups:
@@ -83,7 +79,8 @@ class ObjectBackups:
         refuse_while_recovering(self._state, target.stack, order)
         try:
             with alone(self._state, f"objects-{target.stack}"):
-                entry = self._ensured(order, _prepared(target))
+                prepare(Path(target.shelf), STORE, KIND)
+                entry = self._ensured(order, _Shelf(Path(target.shelf), target))
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
@@ -107,9 +104,9 @@ class ObjectBackups:
         before = _newest_listing(shelf, mine)
         spool = Spool(shelf.store)
         spool.clear()
-        left = shelf.partials()
+        left = unfinished(shelf.copies)
         partial = entries.partial_of(shelf.root, STORE, KIND, entries.new_id(shelf.copies, KIND))
-        plain_files.own(partial, os.geteuid(), os.getegid())
+        begin(partial)
         copying = Copying(live, blobs, spool, partial / KNOWN, _parallel(order))
         copying.remember([*before, *_brought_by(left)])
         for path in left:
@@ -187,7 +184,7 @@ class _Making:
         notes: list[str],
     ) -> Entry:
         order, files = self._order, stored.stored_files(partial)
-        entry_id = partial.name.removeprefix(".").removesuffix(entries.PARTIAL)
+        entry_id = id_in(partial)
         held = holdings(buckets, listed)
         ended = datetime.now(UTC)
         said = (
@@ -217,22 +214,6 @@ class _Making:
             reason=order.reason,
             scheduled_for=order.scheduled_for,
         )
-
-
-def _prepared(target: Target) -> _Shelf:
-    shelf = _Shelf(Path(target.shelf), target)
-    try:
-        shelf.root.mkdir(parents=True, exist_ok=True)
-        for directory in (shelf.store, shelf.copies):
-            plain_files.own(directory, os.geteuid(), os.getegid())
-    except OSError as error:
-        raise Refused(
-            f"the shelf cannot be prepared: {error.filename}: {error.strerror}",
-            where=str(shelf.store),
-            hint="the worker of the host needs to run as root, or the shelf to be given to it",
-            code="shelf-unusable",
-        ) from None
-    return shelf
 
 
 def _parallel(order: ObjectsBackupOrder) -> int:

@@ -143,7 +143,7 @@ class FarBlobs:
         self._bucket = bucket
         self._root = store.root(stack)
         self.place = store.place(stack)
-        self.sender = Sender(bucket, store.as_bucket(), lambda _: None)
+        self.sender = Sender(bucket, store, lambda _: None)
 
     def sizes(self) -> dict[str, int]:
         """Return all that are there."""

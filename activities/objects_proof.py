@@ -1,7 +1,6 @@
 """Shows that a copy of the objects can be restored: into a store of its own, compared with its record."""
 
 import hashlib
-import os
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -20,11 +19,12 @@ from activities.objects_throwaway import Throwaway
 from activities.offsite_progress import Progress
 from activities.offsite_together import together
 from activities.pulse import beat
+from activities.room import refuse_without_room
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.dumps import RestoreProven
 from domain.entries import Entry, bare
-from domain.errors import BackupUnusable, Refused
+from domain.errors import BackupUnusable
 from domain.holdings import compare_holdings
 from domain.objects_copy import STORE, ObjectsProofOrder, ObjectVersion, compare_versions, holdings, in_order
 from domain.recovery import Proof
@@ -117,14 +117,7 @@ class ObjectsProof:
     def _refuse_without_room(self, listed: list[ObjectVersion]) -> None:
         needed = int(sum(one.bytes for one in listed) * _SPARE)
         root = self._side.engine.root()
-        there = os.statvfs(root)
-        room = there.f_bavail * there.f_frsize
-        if room < needed:
-            raise Refused(
-                f"no room to restore the copy: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free",
-                where=root,
-                code="no-room",
-            )
+        refuse_without_room("to restore the copy", needed, root)
 
 
 class _Restoring:

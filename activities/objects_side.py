@@ -7,7 +7,7 @@ from activities.engine import Engine
 from activities.ledger_places import Sought, find_place
 from activities.objects_blobs import Blobs, FarBlobs, ShelfBlobs
 from activities.objects_store import ObjectStore
-from activities.offsite_side import Connect, FarAddress
+from activities.offsite_side import Connect, FarAddress, address_of
 from activities.secrets import Secrets
 from domain.errors import Refused
 from domain.objects_copy import STORE
@@ -81,15 +81,8 @@ class ObjectsSide:
         """Return where contents lie: in the second store, or on the shelf where there is none."""
         if second is None:
             return ShelfBlobs(Path(target.shelf) / STORE)
-        token = second.session_token
-        address = FarAddress(
-            endpoint=second.endpoint,
-            region=second.region,
-            access_key=self._secrets.reveal(second.access_key, target.project),
-            secret_key=self._secrets.reveal(second.secret_key, target.project),
-            session_token=self._secrets.reveal(token, target.project) if token else None,
-        )
-        return FarBlobs(Bucket(self._connect(address), second.as_bucket()), second, target.stack)
+        address = address_of(second, self._secrets, target.project)
+        return FarBlobs(Bucket(self._connect(address), second), second, target.stack)
 
 
 def _spelled(endpoint: str) -> str:

@@ -14,7 +14,7 @@ from activities.bucket_errors import code_of
 from activities.tokens import require_admitted
 from domain.errors import Refused, Unavailable
 from domain.objects_copy import ObjectVersion
-from domain.offsite import MOST_PARTS
+from domain.s3_store import MOST_PARTS
 
 _BLOCK_BYTES = 1 << 20
 _PART_BYTES = 64 << 20

@@ -9,9 +9,10 @@ from activities.bucket import Bucket
 from activities.offsite_side import FarSide
 from activities.tokens import Tokens
 from domain.errors import DrError, Refused
-from domain.offsite import early_expiry, merged, wanted_rule
+from domain.offsite import early_expiry, wanted_rule
 from domain.offsite_copies import OffsiteOrder
 from domain.recovery import Judged, Proof
+from domain.s3_store import merged
 
 _PARTS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "Transitions")
 _SAID = {

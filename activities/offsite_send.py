@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from activities.bucket import Bucket, Head, Part, Require
 from activities.sealing import Readable, Told
 from domain.errors import Unavailable, VerificationFailed
-from domain.offsite import OffsitePolicy
+from domain.s3_store import S3Store
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class _Expected:
 class Sender:
     """Sends to one bucket. What is sent must be the same each time it is read."""
 
-    def __init__(self, bucket: Bucket, policy: OffsitePolicy, told: Told) -> None:
+    def __init__(self, bucket: Bucket, store: S3Store, told: Told) -> None:
         """``told`` hears of every byte that is on the far side."""
         self._bucket = bucket
-        self._policy = policy
+        self._store = store
         self._told = told
         self.stopped = threading.Event()
         """Set, it ends every transfer before its next part."""
@@ -76,7 +76,7 @@ class Sender:
 
     def _pieces(self, source: Readable) -> Iterator[bytes]:
         """Yield what is sent, cut as it is sent; an empty object is one empty piece."""
-        part_bytes = self._policy.part_bytes(source.size)
+        part_bytes = self._store.part_bytes(source.size)
         for offset in range(0, max(1, source.size), part_bytes):
             if self.stopped.is_set():
                 raise Unavailable("another transfer beside it failed", code="offsite-stopped")
@@ -84,7 +84,7 @@ class Sender:
 
     def _sent(self, key: str, source: Readable, metadata: Mapping[str, str], require: Require) -> _Expected:
         """Send an object and return what must be there now: the digests of the very bytes that left."""
-        if source.size <= self._policy.part_bytes(source.size):
+        if source.size <= self._store.part_bytes(source.size):
             (body,) = self._pieces(source)
             self._bucket.put(key, body, metadata, require)
             self._told(len(body))
@@ -95,7 +95,7 @@ class Sender:
         self, key: str, source: Readable, metadata: Mapping[str, str], require: Require
     ) -> Iterator[bytes]:
         """Send the parts that are not there yet, and yield all of them."""
-        part_bytes = self._policy.part_bytes(source.size)
+        part_bytes = self._store.part_bytes(source.size)
         upload = self._bucket.begun(key) or self._bucket.begin(key, metadata)
         there = self._bucket.parts(key, upload)
         parts = []

@@ -8,8 +8,8 @@ from typing import Any
 from activities.backup_keys import BackupKeys
 from activities.bucket import Bucket
 from activities.secrets import Secrets
-from domain.offsite import OffsitePolicy
 from domain.offsite_copies import OffsiteOrder
+from domain.s3_store import S3Store
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ class FarSide:
     def bucket(self, order: OffsiteOrder) -> Bucket:
         """Return the bucket; ``Refused`` (``secret-missing``) when a reference leads nowhere."""
         policy = order.policy
-        return Bucket(self._connect(self._address(policy, order.target.project)), policy)
+        return Bucket(self._connect(address_of(policy, self._secrets, order.target.project)), policy)
 
-    def _address(self, policy: OffsitePolicy, project: str) -> FarAddress:
-        token = policy.session_token
-        return FarAddress(
-            endpoint=policy.endpoint,
-            region=policy.region,
-            access_key=self._secrets.reveal(policy.access_key, project),
-            secret_key=self._secrets.reveal(policy.secret_key, project),
-            session_token=self._secrets.reveal(token, project) if token else None,
-        )
+
+def address_of(store: S3Store, secrets: Secrets, project: str) -> FarAddress:
+    """Return where a store is with its secrets; ``Refused`` (``secret-missing``) without one of them."""
+    token = store.session_token
+    return FarAddress(
+        endpoint=store.endpoint,
+        region=store.region,
+        access_key=secrets.reveal(store.access_key, project),
+        secret_key=secrets.reveal(store.secret_key, project),
+        session_token=secrets.reveal(token, project) if token else None,
+    )

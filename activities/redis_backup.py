@@ -7,29 +7,24 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities import entries, plain_files, stored
+from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
 from activities.records import Records
 from activities.redis_contents import keys_in, read_held
 from activities.redis_copy import RedisCopy, copy_labels, copy_of
-from activities.redis_files import (
-    Place,
-    RedisJobs,
-    last_warnings,
-    place_of,
-    proven,
-    refuse_without_room,
-)
+from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_saving import ensure_saved, rewrites, rewrites_held_back, settle_rewrites
 from activities.redis_server import RedisServer, live, service_of
+from activities.room import refuse_without_room
 from activities.secrets import Secrets
+from activities.shelf_place import begin, clear, id_in, prepare
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, bare, files_sha256
 from domain.entries import place_of as entry_place
-from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
+from domain.errors import BackupUnusable, Unavailable, VerificationFailed
 from domain.holdings import Holding
 from domain.order import ServiceTarget, Target
 from domain.redis_backups import AOF, AOF_SINCE, RDB, SNAPSHOT, STORE, RedisFiles, version_of
@@ -123,11 +118,7 @@ class RedisBackups:
         for volume in self._engine.volumes(*marks):
             self._engine.remove_volume(str(volume["Name"]))
         for kind in (RDB, AOF):
-            place = Path(target.shelf) / STORE / kind
-            for name in plain_files.names_at(place):
-                path = place / name
-                if name.startswith(".") and name.endswith(entries.PARTIAL) and not path.is_symlink():
-                    shutil.rmtree(path)
+            clear(Path(target.shelf) / STORE / kind)
 
     def _copy(self, target: Target, service: ServiceTarget, files: RedisFiles, entry_id: str) -> RedisCopy:
         return copy_of(self._engine, self._state, target, service, files, entry_id, _PURPOSE)
@@ -139,14 +130,14 @@ class RedisBackups:
         known = next((entry for entry in found if entry.label == order.label), None)
         if known is not None:
             return known
-        directory = _prepared(where, kind)
+        directory = prepare(where, STORE, kind, as_shelf=True)
         needed = source.bytes[kind]
         if kind == RDB and found:
             needed = min(needed, found[0].bytes * _SPARE)
-        refuse_without_room(needed, str(where), self._engine.root())
+        refuse_without_room("for Redis' data", needed, str(where), self._engine.root())
         partial = entries.partial_of(where, STORE, kind, entries.new_id(directory, kind))
-        plain_files.own(partial, *_owner(directory))
-        copy = self._copy(order.target, source.service, source.files, _id_in(partial))
+        begin(partial)
+        copy = self._copy(order.target, source.service, source.files, id_in(partial))
         try:
             began = datetime.now(UTC)
             take = self._snapshot if kind == RDB else self._append_only
@@ -208,7 +199,7 @@ class RedisBackups:
         began: datetime,
         held: tuple[Holding, ...],
     ) -> Entry:
-        entry_id, kind, ended = _id_in(partial), partial.parent.name, datetime.now(UTC)
+        entry_id, kind, ended = id_in(partial), partial.parent.name, datetime.now(UTC)
         files = stored.stored_files(partial)
         size = sum(file.bytes for file in files)
         what = "Snapshot" if kind == RDB else "Append-only files"
@@ -246,31 +237,6 @@ def _left_out(files: RedisFiles, version: str) -> str:
     if (version_of(version) or (0, 0)) < AOF_SINCE:
         return f"Redis {version} keeps one append-only file, which is rewritten under a copy: no kind aof"
     return ""
-
-
-def _prepared(shelf: Path, kind: str) -> Path:
-    try:
-        shelf.mkdir(parents=True, exist_ok=True)
-        owner = _owner(shelf)
-        plain_files.own(shelf / STORE, *owner)
-        plain_files.own(shelf / STORE / kind, *owner)
-    except OSError as error:
-        raise Refused(
-            f"the shelf cannot be prepared: {error.strerror}",
-            where=str(shelf / STORE),
-            hint="the worker of the host needs to run as root, or the shelf to be given to it",
-            code="shelf-unusable",
-        ) from None
-    return shelf / STORE / kind
-
-
-def _owner(directory: Path) -> tuple[int, int]:
-    found = directory.lstat()
-    return found.st_uid, found.st_gid
-
-
-def _id_in(partial: Path) -> str:
-    return partial.name.removeprefix(".").removesuffix(entries.PARTIAL)
 
 
 def _unusable(what: str, source: _Source) -> Unavailable:

@@ -1,6 +1,5 @@
 """Short jobs on the files of Redis, in containers of the server's own image without network."""
 
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from activities import plain_files
 from activities.engine import ContainerState, Engine, Job
 from activities.pulse import beat
+from activities.room import no_room
 from domain.backups import spoken_bytes
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_ROLE, LABEL_STACK
@@ -224,21 +224,6 @@ class RedisJobs:
             where=self._service.container_name,
             code="redis-copy",
         )
-
-
-def no_room(what: str, where: str) -> Refused:
-    """Return the refusal for a directory without room."""
-    return Refused(what, where=where, hint="make room on its filesystem", code="no-room")
-
-
-def refuse_without_room(needed: int, *places: str) -> None:
-    """Refuse when so many bytes do not fit into one of the places."""
-    for place in places:
-        there = os.statvfs(place)
-        room = there.f_bavail * there.f_frsize
-        if room < needed:
-            said = f"no room for Redis' data: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free"
-            raise no_room(said, place)
 
 
 def last_warnings(log: Iterable[str]) -> str:

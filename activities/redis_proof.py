@@ -11,8 +11,9 @@ from activities.alone import alone
 from activities.engine import Engine
 from activities.redis_contents import read_held
 from activities.redis_copy import RedisCopy, copy_of
-from activities.redis_files import RedisJobs, refuse_without_room
+from activities.redis_files import RedisJobs
 from activities.redis_server import service_of
+from activities.room import refuse_without_room
 from activities.tokens import Tokens
 from domain.backups import Level
 from domain.dumps import EntryTargetOrder, RestoreProven
@@ -68,7 +69,7 @@ class RedisProof:
         if wrong:
             self._record(where, entry, Level.NONE)
             raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
-        refuse_without_room(entry.bytes, self._engine.root())
+        refuse_without_room("for Redis' data", entry.bytes, self._engine.root())
         began = time.monotonic()
         copy = copy_of(self._engine, self._state, target, service, files_of(entry), entry.id, _PURPOSE)
         proofs = (*_loaded(copy, directory, entry), _image(service, entry))

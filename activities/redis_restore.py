@@ -15,15 +15,17 @@ from activities.alone import alone
 from activities.engine import ContainerState, Engine
 from activities.pulse import beat
 from activities.records import Records
+from activities.redis_carry import carried_over
 from activities.redis_contents import keys_in, keyspace, lasting_in, read_held
 from activities.redis_copy import RedisCopy
-from activities.redis_exchange import RedisExchange
-from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven, refuse_without_room
+from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
 from activities.redis_saving import rewrites
-from activities.redis_server import FORBIDDEN, RedisServer, live, service_of
+from activities.redis_server import FORBIDDEN, LOADING, RedisServer, live, service_of
+from activities.room import refuse_without_room
 from activities.secrets import Secrets
 from activities.tokens import Tokens
+from activities.volume_exchange import VolumeExchange
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
 from domain.holdings import compare_holdings
@@ -83,16 +85,16 @@ class RedisRestoring:
             return self._restored(order, service)
 
     def _restored(self, order: RedisRestoreOrder, service: ServiceTarget) -> RedisRestored:
-        exchange = RedisExchange(self._engine, self._records, self._tools_image, order, service)
+        exchange = VolumeExchange(self._engine, self._records, self._tools_image, order, service)
         container = proven(self._engine, order.target, service)
-        known = exchange.record()
+        known = exchange.done()
         entry = redis_entry(Path(order.target.shelf), order.entry_id)
-        if known is None or "kept_bytes" not in known:
+        if known is None:
             prepared = self._prepared(order, service)
             files = self._files(order, service, container)
             place = _volume_of(container, files)
-            known = exchange.ensure_exchanged(place, prepared.volume, files)
-        keys = self._serve(order, service, str(known["policy"]), entry)
+            known = exchange.ensure_exchanged(place.source, prepared.volume, carried_over(place, files))
+        keys = self._serve(order, service, exchange, entry)
         kept, size = str(known["restored_volume"]), int(known["kept_bytes"])
         return RedisRestored(
             kept_volume=kept,
@@ -115,7 +117,7 @@ class RedisRestoring:
         files = self._files(order, service, container)
         place = _volume_of(container, files)
         _refuse_other_names(entry, files)
-        refuse_without_room(entry.bytes * _TWICE, self._engine.root())
+        refuse_without_room("for Redis' data", entry.bytes * _TWICE, self._engine.root())
         owner = RedisJobs(self._engine, order.target, service, "restore").owner(place)
         copy = self._copy(order, service, files, place, owner)
         copy.remove()
@@ -212,32 +214,25 @@ class RedisRestoring:
         if found is None or found.exit_code != 0:
             raise Unavailable("the copy did not end cleanly", where=copy.name, code="copy-unclean")
 
-    def _serve(self, order: RedisRestoreOrder, service: ServiceTarget, policy: str, entry: Entry) -> int:
+    def _serve(
+        self, order: RedisRestoreOrder, service: ServiceTarget, exchange: VolumeExchange, entry: Entry
+    ) -> int:
         """Start the server, wait until it has loaded, and see that it did not start with nothing (F-J1)."""
-        self._engine.start(service.container_id)
-        deadline = time.monotonic() + _LIMIT_SECONDS
-        while (keys := self._keys(order, service)) is None:
-            found = self._engine.look(service.container_id)
-            if found is None or found.status in {"exited", "dead"} or time.monotonic() > deadline:
-                raise self._not_up(service)
-            beat(f"{service.name} starts")
-            time.sleep(_POLL_SECONDS)
-        self._engine.set_restart(service.container_id, policy)
+        keys = exchange.serve(
+            lambda: self._keys(order, service), lambda _: self._not_up(service), limit_seconds=_LIMIT_SECONDS
+        )
         if not keys and any(lasting_in(entry.held).values()):
             raise VerificationFailed(
                 "Redis started with no key at all", where=service.container_name, code="restore-empty"
             )
         return keys
 
-    def _keys(self, order: RedisRestoreOrder, service: ServiceTarget) -> int | None:
-        """Return how many keys the server holds, or ``None`` while it does not answer or still loads."""
-        try:
-            with live(self._engine, self._secrets, order.target, service) as server:
-                if server.info("persistence").get("loading"):
-                    return None
-                return sum(keyspace(server).values())
-        except Unavailable:
-            return None
+    def _keys(self, order: RedisRestoreOrder, service: ServiceTarget) -> int:
+        """Return how many keys the server holds. Raises ``Unavailable`` while it is silent or still loads."""
+        with live(self._engine, self._secrets, order.target, service) as server:
+            if server.info("persistence").get("loading"):
+                raise Unavailable("Redis still loads its files", where=server.where, code=LOADING)
+            return sum(keyspace(server).values())
 
     def _not_up(self, service: ServiceTarget) -> Unavailable:
         log = self._engine.logs(service.container_id).splitlines()

@@ -12,6 +12,7 @@ from typing import Any
 from activities.pulse import beat
 from activities.records import Records
 from activities.redis_server import LOADING, BusyError, RedisServer
+from activities.room import no_room
 from domain.errors import Refused, Unavailable
 
 KIND = "redis-rewrite"
@@ -89,7 +90,7 @@ def rewrites(server: RedisServer) -> bool:
 def _failed(server: RedisServer, said: str) -> Refused | Unavailable:
     what = f"Redis could not write its snapshot: {said or 'its log does not say why'}"
     if "no space left" in said.lower():
-        return Refused(what, where=server.where, hint="make room on its filesystem", code="no-room")
+        return no_room(what, server.where)
     return Unavailable(
         what,
         where=server.where,

@@ -1,8 +1,6 @@
 """Backups that are one sealed file: made and read in memory, so that none of it is on a disk in clear."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from activities import entries, plain_files, sealing, stored
 from activities.alone import alone
 from activities.backup_keys import BackupKeys
 from activities.open_recovery import refuse_while_recovering
+from activities.shelf_place import begin, clear, id_in, prepare
 from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, files_sha256, place_of
 from domain.errors import BackupUnusable, Refused
@@ -65,7 +64,7 @@ class SealedEntries:
             partial = entries.partial_of(
                 Path(target.shelf), self._store, self._kind, entries.new_id(directory, self._kind)
             )
-            own(partial)
+            begin(partial)
             try:
                 return self._make(order, partial, key, make)
             finally:
@@ -123,7 +122,7 @@ class SealedEntries:
     def _make(
         self, order: StoreBackupOrder, partial: Path, key: BackupKey, make: Callable[[BackupKey], Content]
     ) -> Entry:
-        entry_id = partial.name.removeprefix(".").removesuffix(entries.PARTIAL)
+        entry_id = id_in(partial)
         began = datetime.now(UTC)
         content = make(key)
         if len(content.plain) > LIMIT_BYTES:
@@ -158,31 +157,3 @@ class SealedEntries:
             scheduled_for=order.scheduled_for,
         )
         return entries.publish(partial, entry)
-
-
-def prepare(shelf: Path, store: str, kind: str) -> Path:
-    """Make the directory of a kind, which only the worker's user enters; ``Refused`` (``shelf-unusable``)."""
-    try:
-        shelf.mkdir(parents=True, exist_ok=True)
-        for directory in (shelf / store, shelf / store / kind):
-            plain_files.own(directory, os.geteuid(), os.getegid())
-    except OSError as error:
-        raise Refused(
-            f"the shelf cannot be prepared: {error.strerror}",
-            where=str(shelf / store),
-            hint="the worker of the host needs to run as root, or the shelf to be given to it",
-            code="shelf-unusable",
-        ) from None
-    return shelf / store / kind
-
-
-def own(partial: Path) -> None:
-    """Make the directory in which a backup is made."""
-    plain_files.own(partial, os.geteuid(), os.getegid())
-
-
-def clear(directory: Path) -> None:
-    """Remove what an attempt left that ended in the middle; call it alone."""
-    for path in directory.glob(f".*{entries.PARTIAL}"):
-        if not path.is_symlink():
-            shutil.rmtree(path)

@@ -1,6 +1,5 @@
 """Backups of the search engine: a snapshot for the same version, a dump for any, with what was in both."""
 
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
-from activities.sealed_entry import clear, own, prepare
+from activities.room import ON_SHELF, refuse_without_room
 from activities.search_contents import (
     at,
     changed_since,
@@ -24,6 +23,7 @@ from activities.search_files import DUMP, FILES, SNAPSHOT, fetch, read_through
 from activities.search_place import SearchPlace, place_of_search, search_client, search_of
 from activities.search_tasks import SearchServer
 from activities.secrets import Secrets
+from activities.shelf_place import begin, clear, prepare
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, bare, files_sha256, place_of
@@ -86,7 +86,8 @@ class SearchBackups:
             place = place_of_search(self._engine, order.target, service)
             with search_client(self._engine, self._secrets, order.target, service) as client:
                 server = SearchServer(client)
-                _refuse_without_room(order.target, server.size_bytes())
+                needed = server.size_bytes() * _SPARE
+                refuse_without_room("for backups of search", needed, order.target.shelf, hint=ON_SHELF)
                 taken = self._taken(server, place)
             try:
                 known |= {kind: self._shelved(order, place, kind, taken) for kind in missing}
@@ -121,7 +122,7 @@ class SearchBackups:
         where = Path(order.target.shelf)
         entry_id = entries.new_id(where / STORE / kind, kind)
         partial = entries.partial_of(where, STORE, kind, entry_id)
-        own(partial)
+        begin(partial)
         fetch(self._engine, order.target, place, partial, kind, taken.files[kind])
         version = read_through(partial / FILES[kind], kind)
         if version and version != taken.version:
@@ -161,15 +162,3 @@ def search_entry(target: Target, entry_id: str) -> Entry:
         said = f"backup {entry.id} is not of search but of {entry.store} {entry.kind}"
         raise Refused(said, code="backup-other-kind")
     return entry
-
-
-def _refuse_without_room(target: Target, size: int) -> None:
-    there = os.statvfs(target.shelf)
-    room = there.f_bavail * there.f_frsize
-    if room < size * _SPARE:
-        raise Refused(
-            f"no room for backups of search: {spoken_bytes(size * _SPARE)} needed, {spoken_bytes(room)} free",
-            where=target.shelf,
-            hint="free some, or move the shelf",
-            code="no-room",
-        )

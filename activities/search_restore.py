@@ -1,24 +1,21 @@
 """Brings a search engine back from a backup: loaded and compared beside the live one, then exchanged."""
 
-import time
 from pathlib import Path
 
-import httpx
 from temporalio import activity
 
 from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
-from activities.pulse import beat
 from activities.records import Records
 from activities.search_backup import search_entry
 from activities.search_contents import seen_as_recorded
 from activities.search_copy import SearchCopy
-from activities.search_exchange import SearchExchange
 from activities.search_place import SearchPlace, place_of_search, search_client, search_of
 from activities.search_tasks import SearchServer
 from activities.secrets import Secrets
 from activities.tokens import Tokens
+from activities.volume_exchange import VolumeExchange
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
 from domain.holdings import compare_holdings
@@ -29,8 +26,6 @@ from domain.search_restore import SearchRestored, SearchRestoreOrder, instead, m
 
 ROLE = "search-copy"
 _UP_SECONDS = 300.0
-_STOP_SECONDS = 60
-_POLL_SECONDS = 0.25
 
 
 class SearchRestoring:
@@ -61,21 +56,14 @@ class SearchRestoring:
             raise Refused("no recovery is named, so the old data could not be found again", code="usage")
         service = search_of(target, order.service)
         place = place_of_search(self._engine, target, service)
-        exchange = SearchExchange(self._engine, self._records, self._tools_image, target, order.recovery_id)
+        exchange = VolumeExchange(self._engine, self._records, self._tools_image, order, service)
         volume = volume_name(order.recovery_id, service.name, 1)
         with alone(self._state, f"restore-search-{target.stack}"):
             entry = search_entry(target, order.entry_id)
-            record = exchange.record()
-            if record is None:
+            if exchange.record() is None:
                 self._load(order, service, place, entry, volume)
-                exchange.prepare(place.volume, volume)
-            elif record["fresh"] != volume or record["live"] != place.volume:
-                raise Refused("this recovery has exchanged other volumes", where=volume, code="swap-strange")
-            if "done" not in (exchange.record() or {}):
-                self._engine.stop(place.container.id, _STOP_SECONDS)
-                exchange.exchange(place.container.image_id)
-            self._engine.start(place.container.id)
-            proofs = self._proven(order, service, entry)
+            exchange.ensure_exchanged(place.volume, volume)
+            proofs = self._proven(order, service, exchange, entry)
         said = f"Search serves {entry.kind} {entry.id}: {told(entry.held)}; the data until then are kept in"
         return SearchRestored(
             entry_id=entry.id, kept_volume=volume, proofs=proofs, sentence=f"{said} {volume}"
@@ -134,30 +122,38 @@ class SearchRestoring:
         except Unavailable:
             return ""
 
-    def _proven(self, order: SearchRestoreOrder, service: ServiceTarget, entry: Entry) -> tuple[Proof, ...]:
+    def _proven(
+        self, order: SearchRestoreOrder, service: ServiceTarget, exchange: VolumeExchange, entry: Entry
+    ) -> tuple[Proof, ...]:
         """Wait until the live engine answers, and see that it holds what was recorded at least."""
-        deadline = time.monotonic() + _UP_SECONDS
-        while True:
-            try:
-                with search_client(self._engine, self._secrets, order.target, service) as client:
-                    return self._counted(SearchServer(client), entry)
-            except (Unavailable, httpx.HTTPError):
-                if time.monotonic() > deadline:
-                    raise
-            beat("search: waiting for the engine with the restored data")
-            time.sleep(_POLL_SECONDS)
 
-    def _counted(self, server: SearchServer, entry: Entry) -> tuple[Proof, ...]:
-        # Users write again as soon as it answers, so that numbers only grow: equality was shown before.
-        seen = {one.name: one for one in seen_as_recorded(server.get, entry.held)}
-        proofs = []
-        for one in entry.held:
-            now = seen.get(one.name)
-            there = now.count if now is not None else 0
-            said = f"{there:,} documents, {one.count:,} were in the backup"
-            proofs.append(Proof(name=one.name, passed=now is not None and there >= one.count, evidence=said))
-        _require(tuple(proofs), entry)
-        return tuple(proofs)
+        def counted() -> tuple[Proof, ...]:
+            with search_client(self._engine, self._secrets, order.target, service) as client:
+                return _counted(SearchServer(client), entry)
+
+        proofs = exchange.serve(counted, lambda why: self._not_up(service, why), limit_seconds=_UP_SECONDS)
+        _require(proofs, entry)
+        return proofs
+
+    def _not_up(self, service: ServiceTarget, why: str) -> Unavailable:
+        log = self._engine.logs(service.container_id, tail=5).strip()
+        return Unavailable(
+            f"search does not come up: {log[-300:] or why}",
+            where=service.container_name,
+            code="search-not-up",
+        )
+
+
+def _counted(server: SearchServer, entry: Entry) -> tuple[Proof, ...]:
+    # Users write again as soon as it answers, so that numbers only grow: equality was shown before.
+    seen = {one.name: one for one in seen_as_recorded(server.get, entry.held)}
+    proofs = []
+    for one in entry.held:
+        now = seen.get(one.name)
+        there = now.count if now is not None else 0
+        said = f"{there:,} documents, {one.count:,} were in the backup"
+        proofs.append(Proof(name=one.name, passed=now is not None and there >= one.count, evidence=said))
+    return tuple(proofs)
 
 
 def _require(proofs: tuple[Proof, ...], entry: Entry) -> None:

@@ -4,18 +4,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ByteSize, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from domain.durations import Duration
 from domain.fact import Fact
-from domain.offsite import BucketName, Endpoint, OffsitePolicy, Prefix
-from domain.secret_ref import SecretRef
+from domain.s3_store import BucketName, S3Store
 
 RULE_ID = "dr-versions"
 MOST_KEPT = 100
 """S3 keeps no more noncurrent versions by count."""
-_MEBI = 1024 * 1024
-_NEAR = ("http://127.0.0.1", "http://localhost")
 
 
 class ObjectsPolicy(Fact):
@@ -29,54 +26,22 @@ class ObjectsPolicy(Fact):
     """So long the copy keeps a version that the store itself no longer has."""
 
 
-class SecondStore(Fact):
+class SecondStore(S3Store):
     """Another S3 store that holds the copy of the objects."""
 
-    endpoint: Endpoint | None = None
-    """``None`` is AWS itself."""
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
-    bucket: BucketName
-    prefix: Prefix = ""
-    access_key: SecretRef
-    secret_key: SecretRef
-    session_token: SecretRef | None = None
     storage_class: Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"] = "STANDARD"
-    part_size: Annotated[ByteSize, Field(ge=5 * _MEBI, le=512 * _MEBI)] = ByteSize(16 * _MEBI)
-    parallel: Annotated[int, Field(ge=1, le=16)] = 4
     allow_http: bool = False
     """Accept a way without TLS: for a network that nobody else reads."""
 
     @model_validator(mode="after")
     def _prove_confidential(self) -> Self:
-        private = self.endpoint is None or self.endpoint.startswith(("https://", *_NEAR))
-        if not private and not self.allow_http:
+        if not self.confidential and not self.allow_http:
             raise ValueError("endpoint: objects would travel in clear; use https, or say allow_http: true")
         return self
-
-    def root(self, stack: str) -> str:
-        """Return the prefix of everything that belongs to a stack, with its slash at the end."""
-        return f"{self.prefix}/{stack}/" if self.prefix else f"{stack}/"
 
     def place(self, stack: str) -> str:
         """Return where copies lie, as an entry records it: no secret is in it."""
         return f"{self.endpoint or f'AWS {self.region}'} {self.bucket}/{self.root(stack)}"
-
-    def as_bucket(self) -> OffsitePolicy:
-        """Return how its bucket is written to; whether the way may be in clear was judged here."""
-        return OffsitePolicy.model_construct(
-            endpoint=self.endpoint,
-            region=self.region,
-            bucket=self.bucket,
-            prefix=self.prefix,
-            access_key=self.access_key,
-            secret_key=self.secret_key,
-            session_token=self.session_token,
-            storage_class=self.storage_class,
-            sse="none",
-            encrypt=False,
-            part_size=self.part_size,
-            parallel=self.parallel,
-        )
 
 
 def versions_rule(keep_versions: int) -> dict[str, Any]:

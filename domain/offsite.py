@@ -1,37 +1,22 @@
 """Where backups go that must outlive this site, as ``offsite:`` of ``stack.yaml`` states it."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ByteSize, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from domain.durations import Duration
 from domain.fact import Fact
-from domain.secret_ref import SecretRef
+from domain.s3_store import S3Store
 
 RULE_ID = "dr-offsite"
 SHORTEST_LIFE = timedelta(days=365)
 """No copy expires earlier, whoever asks for it."""
-_MEBI = 1024 * 1024
-_LEAST_PART = 5 * _MEBI
-_LARGEST_PART = 512 * _MEBI
-MOST_PARTS = 10_000
-"""What S3 takes of one object."""
 _LEAST_BEFORE_ARCHIVE = timedelta(days=30)
 _LEAST_BEFORE_ABORT = timedelta(days=7)
 
-Endpoint = Annotated[
-    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?$", max_length=300)
-]
-BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Prefix = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9_=-]*(/[A-Za-z0-9][A-Za-z0-9_=-]*)*)?$", max_length=200
-    ),
-]
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]+$", max_length=100)]
 KmsKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:/_-]*$", max_length=500)]
 
@@ -73,17 +58,9 @@ class ObjectLock(Fact):
     days: Annotated[int, Field(ge=1, le=36_500)]
 
 
-class OffsitePolicy(Fact):
+class OffsitePolicy(S3Store):
     """An S3 store somewhere else, and how backups are kept there."""
 
-    endpoint: Endpoint | None = None
-    """``None`` is AWS itself."""
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
-    bucket: BucketName
-    prefix: Prefix = ""
-    access_key: SecretRef
-    secret_key: SecretRef
-    session_token: SecretRef | None = None
     storage_class: Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] = (
         "STANDARD_IA"
     )
@@ -95,9 +72,6 @@ class OffsitePolicy(Fact):
     """Sealed here, with a key of ours, before it leaves."""
     exclude: tuple[Pattern, ...] = ("*.tmp",)
     """Names of files that stay here, unless the entry lists them as its own."""
-    part_size: ByteSize = ByteSize(16 * _MEBI)
-    """Larger files go in parts of this size; an upload that was cut off goes on at the first part missing."""
-    parallel: Annotated[int, Field(ge=1, le=16)] = 4
     object_lock: ObjectLock | None = None
     """Given, it is demanded: a bucket without it is refused."""
     lifecycle: Lifecycle = Lifecycle()
@@ -106,30 +80,32 @@ class OffsitePolicy(Fact):
 
     @model_validator(mode="after")
     def _prove_possible(self) -> Self:
-        if not _LEAST_PART <= self.part_size <= _LARGEST_PART:
-            raise ValueError("part_size: from 5MiB to 512MiB")
         if self.kms_key and self.sse != "aws:kms":
             raise ValueError("kms_key: it is used by sse: aws:kms alone")
-        if not self.encrypt and not self._confidential():
+        if not self.encrypt and not self.confidential:
             raise ValueError("encrypt: false needs an https endpoint; else backups would travel in clear")
         return self
 
-    def _confidential(self) -> bool:
-        near = ("http://127.0.0.1", "http://localhost")
-        return self.endpoint is None or self.endpoint.startswith(("https://", *near))
+    @property
+    def takes_sealed_alone(self) -> bool:
+        """Tell whether nothing in clear may be written there."""
+        return self.encrypt
 
-    def root(self, stack: str) -> str:
-        """Return the prefix of everything that belongs to a stack, with its slash at the end."""
-        return f"{self.prefix}/{stack}/" if self.prefix else f"{stack}/"
+    def written_with(self, at: datetime) -> dict[str, Any]:
+        """Return how an object is written at an instant, as S3 spells it."""
+        kept = super().written_with(at)
+        if self.sse != "none":
+            kept["ServerSideEncryption"] = "AES256" if self.sse == "aes256" else self.sse
+        if self.kms_key:
+            kept["SSEKMSKeyId"] = self.kms_key
+        if self.object_lock is not None:
+            kept["ObjectLockMode"] = self.object_lock.mode.upper()
+            kept["ObjectLockRetainUntilDate"] = at + timedelta(days=self.object_lock.days)
+        return kept
 
     def keeps_here(self, name: str) -> bool:
         """Tell whether a file of this name stays on this host."""
         return any(fnmatchcase(name, pattern) for pattern in self.exclude)
-
-    def part_bytes(self, size: int) -> int:
-        """Return the size of the parts of an object: as wanted, or larger where S3 takes no more of them."""
-        least = -(-size // MOST_PARTS)
-        return max(int(self.part_size), -(-least // _MEBI) * _MEBI)
 
 
 def wanted_rule(policy: OffsitePolicy, root: str, *, archive: bool = True) -> dict[str, Any]:
@@ -147,11 +123,6 @@ def wanted_rule(policy: OffsitePolicy, root: str, *, archive: bool = True) -> di
     if archive and life.glacier_after is not None:
         rule["Transitions"] = [{"Days": life.glacier_after.days, "StorageClass": life.archive_class}]
     return rule
-
-
-def merged(found: Iterable[Mapping[str, Any]], rule: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a bucket's rules with ours in place: the store takes all of them or none."""
-    return [dict(one) for one in found if one.get("ID") != rule["ID"]] + [dict(rule)]
 
 
 def early_expiry(rules: Iterable[Mapping[str, Any]], root: str) -> str | None:

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 from workflows import measures
 
 with workflow.unsafe.imports_passed_through():
-    from activities.people import People, TellOrder
+    from activities.people import TellOrder
     from domain import names
     from domain.approval import Brief, Verb
     from domain.gates import OPERATE, GatePolicy, Rung
@@ -24,7 +23,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.timeline import ask_at_gate, ask_when_parked, current_details
     from workflows.closing import Closing, Ending
     from workflows.desk import Desk
-    from workflows.pace import LONGEST_REMINDER, NOTICE, SCHEDULE_TO_START, Trouble, attributes
+    from workflows.pace import LONGEST_REMINDER, attributes
+    from workflows.telling import why_not_told
 
 _SOON = timedelta(milliseconds=1)
 _SIGNED_ONLY = (
@@ -225,19 +225,9 @@ class Gates(Desk, Closing):
         """Tell people; a channel that is down never stops a recovery."""
         self.timeline.notes.append(Note(at=workflow.now(), sentence=sentence))
         order = TellOrder(recovery_id=self.recovery_id, sentence=sentence, stack=self.stack_name, to=to)
-        try:
-            await workflow.execute_activity_method(
-                People.ensure_told,
-                order,
-                summary="Tell people",
-                start_to_close_timeout=timedelta(seconds=20),
-                schedule_to_start_timeout=SCHEDULE_TO_START,
-                retry_policy=NOTICE,
-            )
-        except ActivityError as error:
-            self.timeline.notes.append(
-                Note(at=workflow.now(), sentence=f"not told: {Trouble.of(error).sentence}")
-            )
+        why = await why_not_told(order)
+        if why:
+            self.timeline.notes.append(Note(at=workflow.now(), sentence=f"not told: {why}"))
 
     # -- what is shown ----------------------------------------------------------------------------
 

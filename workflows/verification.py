@@ -9,13 +9,11 @@
 A recovery that begins meanwhile is noticed between two restores; the verification then ends, as failed.
 """
 
-from datetime import timedelta
-
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.people import People, TellOrder
+    from activities.people import TellOrder
     from activities.shelf import Shelf
     from activities.verification import VerificationReports
     from domain.backups import ShelfOrder
@@ -26,8 +24,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.verification_look import look, picked
     from workflows.backup import ScheduledRequest, load
     from workflows.errand import errand
-    from workflows.pace import NOTICE, SCHEDULE_TO_START, Trouble
+    from workflows.pace import Trouble
     from workflows.retention import open_recovery, unclosed
+    from workflows.telling import why_not_told
     from workflows.verification_far import far_copies
     from workflows.verification_restores import restored
 
@@ -114,15 +113,4 @@ class BackupVerification:
         """Tell people how it ended; return who was not reached. A channel that is down fails nothing."""
         occasion = Occasion.PASSED if report.passed else Occasion.FAILED
         order = TellOrder(stack=self.stack, sentence=report.sentence, occasion=occasion)
-        try:
-            await workflow.execute_activity_method(
-                People.ensure_told,
-                order,
-                summary="Tell people",
-                start_to_close_timeout=timedelta(seconds=30),
-                schedule_to_start_timeout=SCHEDULE_TO_START,
-                retry_policy=NOTICE,
-            )
-        except ActivityError as error:
-            return Trouble.of(error).sentence
-        return ""
+        return await why_not_told(order)

@@ -15,6 +15,7 @@ from activities.postgres import manifest, shelf
 from activities.postgres.backup_progress import telling
 from activities.postgres.contents import read_beside, read_contents
 from activities.postgres.sql import Connection, Sql
+from activities.room import ON_SHELF, refuse_without_room
 from activities.taken import note_taken
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Level, VerifyBackupOrder, spoken_bytes
@@ -272,14 +273,7 @@ def _refuse_what_cannot_be(target: Target, seen: _Seen) -> None:
             hint="they are not supported: move their tables into pg_default",
             code="tablespaces-unsupported",
         )
-    room, needed = shutil.disk_usage(target.shelf).free, int(seen.database_bytes * _SPARE)
-    if room < needed:
-        raise Refused(
-            f"no room for a backup: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free",
-            where=target.shelf,
-            hint="make room on the shelf's filesystem or move the shelf",
-            code="no-room",
-        )
+    refuse_without_room("for a backup", int(seen.database_bytes * _SPARE), target.shelf, hint=ON_SHELF)
 
 
 def _labels(target: Target) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The choice of the backup to restore: the newest one that is whole today."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.slots import recorded_slot
 from activities.pulse import beat
+from activities.room import free_bytes
 from activities.taken import vanished
 from domain.backups import Backup, BackupChoice, ChooseOrder, PassedOver, spoken_bytes
 from domain.choice import needed_bytes, predicted_seconds, short_image, suspiciously_small, why_unfit
@@ -153,10 +153,9 @@ def _none(passed: list[PassedOver], missing: str, *, none_usable: bool = False) 
 
 def _room(target: Target) -> int | None:
     try:
-        there = os.statvfs(target.postgres.volumes_root)
+        return free_bytes(target.postgres.volumes_root)
     except OSError:
         return None
-    return there.f_bavail * there.f_frsize
 
 
 def _major(environment: list[str]) -> str:

@@ -1,7 +1,6 @@
 """Dumps of every database and of the globals, each at one snapshot, with what it held at that snapshot."""
 
 import errno
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from activities.postgres.dump_jobs import (
     DumpJobs,
     dump_labels,
     file_for,
-    id_in,
-    no_room,
     stand_back,
     what_is_wrong,
 )
 from activities.postgres.sql import Connection, Sql
+from activities.room import ON_SHELF, no_room, refuse_without_room
+from activities.shelf_place import id_in, unfinished
 from activities.tokens import Tokens
 from domain.backups import Level, spoken_bytes
 from domain.contents import Contents, DatabaseState, TableState
@@ -146,7 +145,7 @@ class Dumps:
 
     def _clear(self, target: Target, kind: DumpKind, directory: Path) -> None:
         """Remove what an attempt left that ended in the middle: its jobs first, then what they wrote."""
-        left = [path for path in directory.glob(f".*{entries.PARTIAL}") if not path.is_symlink()]
+        left = unfinished(directory)
         wanted = [dump_labels(target, kind)]
         wanted += [{**dump_labels(target, kind, READ_ROLE), LABEL_BACKUP: id_in(path)} for path in left]
         for labels in wanted:
@@ -194,11 +193,7 @@ class Dumps:
         last = next((e for e in known if e.store == STORE and e.kind == kind), None)
         if last is not None:
             needed = min(needed, last.bytes * _SPARE)
-        there = os.statvfs(target.shelf)
-        room = there.f_bavail * there.f_frsize
-        if room < needed:
-            said = f"no room for a dump: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free"
-            raise no_room(said, target.shelf)
+        refuse_without_room("for a dump", needed, target.shelf, hint=ON_SHELF)
 
     def _dump(self, order: DumpOrder, partial: Path, server: _Server) -> Entry:
         target = order.target

@@ -17,6 +17,8 @@ from activities.postgres import shelf
 from activities.postgres.one_shot import shell
 from activities.pulse import beat
 from activities.reading import Reading
+from activities.room import no_room
+from activities.shelf_place import id_in
 from domain.backups import spoken_bytes
 from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS, DumpOrder
@@ -50,11 +52,6 @@ def dump_labels(target: Target, kind: str, role: str = ROLE) -> dict[str, str]:
 def file_for(oid: int, name: str) -> str:
     """Return the name of a database's dump: its own where that is a plain word, else by its number."""
     return f"{name}.dump" if _PLAIN.fullmatch(name) else f"oid-{oid}.dump"
-
-
-def id_in(directory: Path) -> str:
-    """Return the id of the backup that a directory holds, finished or not."""
-    return directory.name.removeprefix(".").removesuffix(".partial")
 
 
 class DumpJobs:
@@ -148,11 +145,6 @@ def stand_back(engine: Engine, state: Path, order: DumpOrder) -> None:
         for job in engine.labelled(*(f"{key}={value}" for key, value in labels)):
             engine.remove(job.id, force=True)
         raise
-
-
-def no_room(what: str, where: str) -> Refused:
-    """Return the refusal for a directory without room."""
-    return Refused(what, where=where, hint="make room on its filesystem", code="no-room")
 
 
 def make_private(directory: Path, name: str) -> None:

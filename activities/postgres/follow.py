@@ -9,9 +9,9 @@ from temporalio import activity
 
 from activities import plain_files
 from activities.engine import ContainerState, Engine, Job
+from activities.in_use import refuse_if_in_use
 from activities.postgres import maxima
 from activities.postgres.fence import Fencing
-from activities.postgres.in_use import refuse_if_in_use
 from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.memory import share_for_copy
 from activities.postgres.one_shot import SALVAGE, below, control, labels, run, script, settings_of, shell

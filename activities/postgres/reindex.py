@@ -1,6 +1,5 @@
 """Rebuilds damaged indexes from their tables while users go on, and drops what a killed attempt left."""
 
-import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from activities.postgres.sql import Connection, Sql
 from activities.postgres.witnesses import damage_in
 from activities.pulse import beat
 from activities.records import Records
+from activities.room import free_bytes
 from activities.tokens import Tokens
 from domain.diagnosis import DamagedIndex
 from domain.errors import DrError, Refused, Unavailable, VerificationFailed
@@ -123,8 +123,7 @@ class Reindexing:
         """See that there is room, and that the table is not an empty shell of what was backed up."""
         row = connection.execute(_SIZES, [index.table_oid, index.table_oid]).fetchone()
         with_toast, table = (int(str(size)) for size in row) if row is not None else (0, 0)
-        room = os.statvfs(order.target.postgres.volumes_root)
-        free = room.f_bavail * room.f_frsize
+        free = free_bytes(order.target.postgres.volumes_root)
         if free < _ROOM_FACTOR * with_toast:
             raise Refused(
                 f"{free // 2**20} MiB are free, a rebuild of {index.spoken} may take"

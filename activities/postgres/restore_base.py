@@ -17,8 +17,9 @@ from activities.postgres.integrity_sql import CrashedError, guarded
 from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.restore_base_server import BaseThrowaway
 from activities.postgres.restore_dump import RESTORED_BY
-from activities.postgres.restore_shown import refuse_without_room, shown
+from activities.postgres.restore_shown import shown
 from activities.postgres.sql import Sql
+from activities.room import refuse_without_room
 from activities.tokens import Tokens
 from domain.backups import Backup, Level
 from domain.contents import Contents
@@ -62,7 +63,9 @@ class BaseChecks:
                 raise BackupUnusable(
                     f"backup {backup.id}: {wrong}", where=str(where / backup.path), code="backup-damaged"
                 )
-            refuse_without_room(target, backup.id, int(backup.bytes * _SPARE))
+            refuse_without_room(
+                f"to restore {backup.id}", int(backup.bytes * _SPARE), target.postgres.volumes_root
+            )
             began = time.monotonic()
             proofs = self._restored(order, server, backup)
         entry = entry_of(backup)

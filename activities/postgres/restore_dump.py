@@ -18,9 +18,10 @@ from activities.postgres.dump_load import Loading
 from activities.postgres.integrity_counts import check_foreign_keys, check_indexes_valid
 from activities.postgres.integrity_sql import CrashedError, guarded
 from activities.postgres.restore_base_isolated import require_isolated
-from activities.postgres.restore_shown import refuse_without_room, shown
+from activities.postgres.restore_shown import shown
 from activities.postgres.sql import Connection, Sql
 from activities.postgres.throwaway import MAINTENANCE, Throwaway
+from activities.room import refuse_without_room
 from activities.tokens import Tokens
 from domain.backups import Level
 from domain.comparison import compare, passed
@@ -64,7 +65,7 @@ class DumpChecks:
         if wrong:
             self._record(where, entry, Level.NONE)
             raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
-        refuse_without_room(target, entry.id, _needed(entry))
+        refuse_without_room(f"to restore {entry.id}", _needed(entry), target.postgres.volumes_root)
         began = time.monotonic()
         server = Throwaway(self._engine, self._sql, self._state, target, entry.id)
         bootstrap = entry.contents.bootstrap or target.postgres.user

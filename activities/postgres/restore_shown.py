@@ -1,21 +1,8 @@
-"""What the proofs by restore share: room is looked for first, and one sentence says what was shown."""
+"""What the proofs by restore share: one sentence says what was shown."""
 
-import shutil
-
-from activities.postgres.dump_jobs import no_room
-from domain.backups import spoken_bytes
 from domain.dumps import RestoreProven
 from domain.entries import Entry, bare
-from domain.order import Target
 from domain.recovery import Proof
-
-
-def refuse_without_room(target: Target, backup_id: str, needed: int) -> None:
-    """Refuse where the restored copy might fill the disk on which the server's own volume is."""
-    room = shutil.disk_usage(target.postgres.volumes_root).free
-    if room < needed:
-        said = f"no room to restore {backup_id}: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free"
-        raise no_room(said, target.postgres.volumes_root)
 
 
 def shown(what: str, entry: Entry, proofs: tuple[Proof, ...], *, well: bool, seconds: float) -> RestoreProven:

@@ -8,7 +8,7 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
-from activities.postgres.in_use import refuse_if_in_use
+from activities.in_use import refuse_if_in_use
 from activities.postgres.one_shot import prove
 from activities.postgres.sql import Sql
 from activities.pulse import beat

@@ -6,19 +6,32 @@ from typing import Any
 from temporalio import activity
 
 from activities.engine import Engine, Job
-from activities.postgres.in_use import refuse_if_in_use
-from activities.postgres.one_shot import below, facts, labels, prove, run, script
+from activities.in_use import refuse_if_in_use
+from activities.postgres.one_shot import below, facts, labels, prove, run
 from activities.records import Records
 from activities.tokens import Tokens
+from activities.volume_pair import (
+    KILOBYTE,
+    STRANGE,
+    UNFIT,
+    Ready,
+    ensure_kept,
+    exchange_job,
+    pair_of,
+    refuse_unplain,
+    strange,
+)
 from domain.errors import Refused, Unavailable
 from domain.exchange import SwapOrder, Swapped, SwapSettled
 from domain.names import LABEL_RECOVERY, container_name
 
 KIND = "swap"
-_KILOBYTE = 1024
-_STRANGE = 21
-_UNFIT = 22
 _MUST_AGREE = (("device", "filesystem"), ("owner", "owner and mode"))
+# $1 is PGDATA in its volume: that of a cleanly stopped server which no longer follows anybody.
+_PROMOTED = """
+[ -e "$restored/$1/PG_VERSION" ] && [ ! -e "$restored/$1/standby.signal" ] \\
+    && [ ! -e "$restored/$1/recovery.signal" ] && [ ! -e "$restored/$1/postmaster.pid" ] || exit 22
+"""
 
 
 class Swapping:
@@ -49,7 +62,7 @@ class Swapping:
             record = self._prepare(order)
         if "kept_bytes" not in record:
             said = self._exchange(order, record)
-            record |= {"kept_bytes": int(said["kept_bytes"]) * _KILOBYTE}
+            record |= {"kept_bytes": int(said["kept_bytes"]) * KILOBYTE}
             self._records.write(KIND, order.recovery_id, record)
         elif self._look(order, record)["state"] != "swapped":
             raise _strange(order)
@@ -88,14 +101,7 @@ class Swapping:
     def _prepare(self, order: SwapOrder) -> dict[str, Any]:
         """Check all that must agree, and record the two inodes on disk before anything moves."""
         self._may_exchange(order)
-        for name in (order.target.postgres.volume, order.restored_volume):
-            found = self._engine.volume(name)
-            if found is None or found["Driver"] != "local" or found.get("Options"):
-                raise Refused(
-                    f"the volume {name} is missing or not a plain local one",
-                    hint="its data is not in _data, so the directories cannot be exchanged",
-                    code="volume-not-plain",
-                )
+        refuse_unplain(self._engine, order.target.postgres.volume, order.restored_volume)
         if not self._ours(order):
             raise Refused(f"{order.restored_volume} is not a volume of this recovery", code="volume-foreign")
         said = self._look(order, {})
@@ -106,12 +112,7 @@ class Swapping:
                     where=order.restored_volume,
                     code="volumes-differ",
                 )
-        record = {
-            "restored_volume": order.restored_volume,
-            "live_volume": order.target.postgres.volume,
-            "live_inode": said["live"],
-            "restored_inode": said["restored"],
-        }
+        record = pair_of(order.target.postgres.volume, order.restored_volume, said)
         # Once: a racing attempt that looked after the exchange would record it the wrong way round.
         return self._records.write_once(KIND, order.recovery_id, record)
 
@@ -127,36 +128,19 @@ class Swapping:
         refuse_if_in_use(self._engine, {order.target.postgres.volume, order.restored_volume})
 
     def _keeper(self, order: SwapOrder) -> None:
-        """Have a container that is never started hold the kept volume against prune and rm."""
-        server = order.target.postgres
-        self._engine.ensure_job(
-            Job(
-                name=container_name(order.recovery_id, "keeper"),
-                image_id=server.image_id,
-                entrypoint=("false",),
-                command=(),
-                binds={order.restored_volume: f"{server.mount_path}:ro"},
-                labels=labels(order, "keeper"),
-            ),
-            start=False,
-        )
+        """Hold the kept volume, mounted where the server has it."""
+        server, name = order.target.postgres, container_name(order.recovery_id, "keeper")
+        marks = labels(order, "keeper")
+        ensure_kept(self._engine, name, server.image_id, order.restored_volume, marks, at=server.mount_path)
 
-    def _job(self, order: SwapOrder, what: str, *arguments: str) -> Job:
-        return Job(
-            name=container_name(order.recovery_id, what),
-            image_id=self._tools_image,
-            entrypoint=("sh",),
-            command=("-c", script("swap.sh"), "dr", order.target.postgres.volume, order.restored_volume,
-                     *arguments),
-            user="0:0",
-            binds={f"{self._engine.root()}/volumes": "/volumes:rw"},
-            labels=labels(order, "tools"),
-            capabilities=("DAC_OVERRIDE", "FOWNER"),
-        )  # fmt: skip
+    def _job(self, order: SwapOrder, record: dict[str, Any], mode: str, ready: Ready) -> Job:
+        live, restored = order.target.postgres.volume, order.restored_volume
+        pair = {**record, "live_volume": live, "restored_volume": restored}
+        name = container_name(order.recovery_id, mode)
+        return exchange_job(self._engine, self._tools_image, name, pair, mode, labels(order, "tools"), ready)
 
     def _look(self, order: SwapOrder, record: dict[str, Any]) -> dict[str, str]:
-        inodes = (str(record.get("live_inode", "")), str(record.get("restored_inode", "")))
-        code, text = run(self._engine, self._job(order, "look", "look", *inodes))
+        code, text = run(self._engine, self._job(order, record, "look", Ready()))
         if code != 0:
             raise Unavailable(f"the volumes cannot be seen: {text.strip()}", code="swap-look")
         return facts(text)
@@ -165,13 +149,11 @@ class Swapping:
         """Exchange under the lock, unless that was done before; the same job looks again afterwards."""
         self._may_exchange(order)
         self._keeper(order)
-        server = order.target.postgres
-        inside = below(server, "").strip("/") or "."
-        inodes = (str(record["live_inode"]), str(record["restored_inode"]))
-        code, text = run(self._engine, self._job(order, "swap", "swap", *inodes, inside))
-        if code == _STRANGE:
+        inside = below(order.target.postgres, "").strip("/") or "."
+        code, text = run(self._engine, self._job(order, record, "swap", Ready(_PROMOTED, (inside,))))
+        if code == STRANGE:
             raise _strange(order)
-        if code == _UNFIT:
+        if code == UNFIT:
             raise Refused(
                 "the restored directory is not that of a cleanly stopped server",
                 where=order.restored_volume,
@@ -185,9 +167,4 @@ class Swapping:
 
 
 def _strange(order: SwapOrder) -> Refused:
-    return Refused(
-        "one of the two directories is not the one that was recorded, or not where it was put",
-        where=f"{order.target.postgres.volume}, {order.restored_volume}",
-        hint="this recovery exchanged nothing now; look at both volumes by hand",
-        code="swap-strange",
-    )
+    return strange(order.target.postgres.volume, order.restored_volume)

@@ -1,6 +1,5 @@
 """What can be seen of a PostgreSQL server from outside: its container, its log, its control file."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from docker.errors import NotFound
 
 from activities.engine import ContainerState, Engine, Job
 from activities.pulse import beat
+from activities.room import free_bytes
 from domain.diagnosis import Finding, Look, Trouble, Witness
 from domain.errors import DrError
 from domain.names import LABEL_ROLE, LABEL_STACK
@@ -85,8 +85,7 @@ def file_in(message: str) -> str | None:
 def look_at_container(state: ContainerState, server: PostgresTarget, *, answers: bool) -> Witness:
     """Say whether the server's process runs and how it ended, and how much room its disk has."""
     raw = state.raw["State"]
-    room = os.statvfs(server.volumes_root)
-    free = room.f_bavail * room.f_frsize
+    free = free_bytes(server.volumes_root)
     trouble = Trouble.NONE
     said = f"container {state.status}, restarted {state.raw.get('RestartCount', 0)} times"
     if not state.running:

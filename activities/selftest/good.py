@@ -18,6 +18,7 @@ from activities.postgres.dump import Dumps
 from activities.postgres.receiver import Protection
 from activities.postgres.shelf import WAL
 from activities.pulse import beat
+from activities.room import free_bytes
 from activities.selftest.stage import Stage
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, ReceiveOrder, spoken_bytes
@@ -148,8 +149,7 @@ def _copied(stage: Stage, known: list[Entry], shelf: Path) -> tuple[Entry | None
     said = []
     plain_files.own(shelf, os.geteuid(), os.getegid())
     for entry in known:
-        there = os.statvfs(stage.state)
-        if there.f_bavail * there.f_frsize < entry.bytes * _SPARE:
+        if free_bytes(stage.state) < entry.bytes * _SPARE:
             said.append(f"no room to copy {entry.id} ({spoken_bytes(entry.bytes)})")
             continue
         source = entries.directory_of(Path(stage.real.shelf), entry)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from activities.in_use import refuse_if_in_use
 from activities.postgres.fence import Fencing
-from activities.postgres.in_use import refuse_if_in_use
 from activities.postgres.integrity import Integrity, VerifyServerOrder
 from activities.postgres.integrity_sql import check_rows, stack_checks
 from activities.probes import Probes

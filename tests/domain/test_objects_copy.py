@@ -157,7 +157,7 @@ def test_a_network_of_ones_own_may_do_without_tls_when_that_is_said() -> None:
     text = STACK.replace("https://second.example", "http://second:9000\n    allow_http: true")
     store = parse_stack(text, "shop.yaml")[0].backup.second_store
     assert isinstance(store, SecondStore)
-    assert (store.as_bucket().endpoint, store.as_bucket().encrypt) == ("http://second:9000", False)
+    assert (store.endpoint, store.takes_sealed_alone) == ("http://second:9000", False)
 
 
 def test_a_rule_of_ours_is_known_however_the_store_spells_it() -> None:

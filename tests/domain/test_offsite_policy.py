@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from domain.errors import Refused
-from domain.offsite import MOST_PARTS, OffsitePolicy, early_expiry, merged, wanted_rule
+from domain.offsite import OffsitePolicy, early_expiry, wanted_rule
 from domain.offsite_copies import FarFile, FarManifest, place_of, stays_inside
+from domain.s3_store import merged
 from domain.stack import Stack
 from domain.stack_file import parse_stack
 
@@ -93,13 +92,6 @@ def test_a_secret_in_the_place_of_a_reference_is_refused_and_not_repeated() -> N
 def test_without_encryption_only_a_confidential_way_is_taken() -> None:
     for endpoint in (None, "https://store.example", "http://127.0.0.1:9000"):
         assert policy(encrypt=False, endpoint=endpoint).encrypt is False
-
-
-@given(st.integers(0, 2**47))
-def test_no_object_has_more_parts_than_a_store_takes(size: int) -> None:
-    part = policy().part_bytes(size)
-    assert -(-size // part) <= MOST_PARTS
-    assert part >= policy().part_size
 
 
 def test_the_rule_moves_to_the_archive_after_90_days_and_expires_after_a_year() -> None:

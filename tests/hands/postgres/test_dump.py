@@ -315,7 +315,7 @@ def test_a_shelf_without_room_is_refused_before_anything_is_made(
     """F-B5: the shelf's filesystem has less room than the databases take."""
     there = os.statvfs(server.target.shelf if Path(server.target.shelf).exists() else "/")
     small = os.statvfs_result([*there[:3], 1, 1, *there[5:]])
-    monkeypatch.setattr("activities.postgres.dump.os.statvfs", lambda _: small)
+    monkeypatch.setattr("activities.room.os.statvfs", lambda _: small)
     with pytest.raises(Refused) as refused:
         dumps.ensure_dump(wanted(server))
     assert refused.value.code == "no-room"
@@ -332,7 +332,7 @@ def test_a_disk_that_runs_full_in_the_middle_of_a_dump_is_refused_by_name_and_ke
     shelf.mkdir()
     roomy = os.statvfs("/")
     with mounted(shelf, "size=300k,mode=0700"):
-        monkeypatch.setattr("activities.postgres.dump.os.statvfs", lambda _: roomy)
+        monkeypatch.setattr("activities.room.os.statvfs", lambda _: roomy)
         with pytest.raises(Refused) as refused:
             dumps.ensure_dump(wanted(server))
         assert refused.value.code == "no-room"

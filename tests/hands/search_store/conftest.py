@@ -65,6 +65,7 @@ class SearchStand:
             image=raw["Config"]["Image"],
             image_id=raw["Image"],
             state=raw["State"]["Status"],
+            restart_policy=raw["HostConfig"]["RestartPolicy"]["Name"] or "no",
             volumes=tuple(
                 VolumeMount(volume=mount["Name"], path=mount["Destination"])
                 for mount in raw["Mounts"]
@@ -202,6 +203,7 @@ def start_search(stand: SearchStand, version: str = "") -> None:
             "com.docker.compose.oneoff": "False",
         },
         network=f"{project}_default",
+        restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type]  # the stub wants a class of its own
         volumes={f"{project}_meilisearch_data": {"bind": "/meili_data", "mode": "rw"}},
     )
     stand.answers()

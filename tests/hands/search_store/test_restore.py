@@ -2,10 +2,12 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
+from activities.engine import Engine, Job
 from activities.postgres.release import Releasing
 from activities.search_copy import SearchCopy
 from activities.search_place import place_of_search, search_of
@@ -54,6 +56,37 @@ def test_lost_documents_come_back_and_the_data_until_then_are_kept_until_they_ar
     releasing.ensure_released(ReleaseOrder(release_of=RID))
     assert search.engine.volume(found.kept_volume) is None
     assert search.count("messages") == 250
+
+
+class DeadError(BaseException):
+    """The worker is no more."""
+
+
+def test_a_worker_that_dies_while_the_data_are_exchanged_leaves_no_engine_that_docker_starts(
+    search: SearchStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = search.back_up()["snapshot"]
+    lose(search)
+    follow = Engine.follow
+
+    def dying(self: Engine, job: Job, *given: Any, **named: Any) -> Any:
+        if job.name.endswith("-swap"):
+            raise DeadError
+        return follow(self, job, *given, **named)
+
+    monkeypatch.setattr(Engine, "follow", dying)
+    with pytest.raises(DeadError):
+        search.restore(taken, RID)
+    monkeypatch.undo()
+    assert policy_and_state(search) == ("no", "exited")
+    search.restore(taken, RID)
+    assert policy_and_state(search) == ("unless-stopped", "running")
+    assert (search.count("messages"), search.count("notes")) == (250, 7)
+
+
+def policy_and_state(stand: SearchStand) -> tuple[str, str]:
+    raw = stand.client.api.inspect_container(stand.container)
+    return raw["HostConfig"]["RestartPolicy"]["Name"], raw["State"]["Status"]
 
 
 @pytest.mark.fault("J10")

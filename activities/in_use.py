@@ -1,4 +1,4 @@
-"""Who runs on a volume: two postmasters on one PGDATA both write, and no lock file sees it."""
+"""Who runs on a volume: two servers on one directory both write, and no lock file sees it."""
 
 from collections.abc import Collection
 
