@@ -13,12 +13,13 @@ import os
 import re
 import shutil
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -31,6 +32,11 @@ from tests.faults.record import Seen
 
 Side = Literal["before", "after"]
 MEMORY = Path("/dev/shm")  # noqa: S108 - where clear text is unpacked
+SIDES = [
+    pytest.param("before", marks=pytest.mark.fault("A1", at_length=True)),
+    pytest.param("after", marks=pytest.mark.fault("A2", nightly=True)),
+]
+"""The same to the outside but for what lies written and unnamed: so both are run at night alone."""
 AT_ONCE = 4
 """So often dies what is done once; the next attempt gets further each time."""
 _READS = {"GET", "HEAD", "OPTIONS"}
@@ -57,18 +63,25 @@ class Place:
         return f"{self.label} (#{self.nth})"
 
 
-class Trial(Protocol):
+class Trial(ABC):
     """One hand, and how its end is judged."""
 
-    roots: tuple[Path, ...]
-    """Below these, names that change are effects."""
+    def __init__(self, *roots: Path) -> None:
+        """Names that change below ``roots`` are effects."""
+        self.roots = roots
+        self.number = 0
+        self.died: list[Place] = []
+        """Where the attempts died that are judged now."""
 
     def begin(self) -> None:
         """Make everything ready for the hand to do its work once more."""
+        self.number += 1
 
+    @abstractmethod
     def act(self) -> Any:
         """Make one attempt at it."""
 
+    @abstractmethod
     def judge(self, said: Any) -> None:
         """Assert that it ended as an undisturbed one, and that nothing is left over."""
 
@@ -250,6 +263,7 @@ def _undisturbed(trial: Trial) -> list[Place]:
         trial.begin()
         with living(trial.roots, [], "after") as life:
             said = trial.act()
+        trial.died = []
         trial.judge(said)
         found.append(life.effects)
     return [place for place in found[0] if place in set(found[1])]
@@ -269,10 +283,11 @@ def _struck(trial: Trial, places: list[Place], side: Side) -> list[Place]:
             else:
                 assert life.died_at is None, f"it went on after its death: {life.died_at}"
                 break
+    trial.died = [one for one in places if one not in left]
     try:
         trial.judge(said)
     except BaseException as error:
-        error.add_note(f"died {side}: {'; '.join(str(one) for one in places if one not in left)}")
+        error.add_note(f"died {side}: {'; '.join(map(str, trial.died))}")
         raise
     return left
 

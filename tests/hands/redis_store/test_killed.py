@@ -3,7 +3,6 @@
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,26 +18,20 @@ from domain.redis_restore import RedisRestored, RedisRestoreOrder
 from domain.release import ReleaseOrder
 from domain.store_backups import StoreBackups
 from tests.faults.record import Seen
-from tests.hands.dying import Side, dies_everywhere, remains
+from tests.hands.dying import SIDES, Side, Trial, dies_everywhere, remains
 from tests.hands.redis_store.conftest import Start, Store
 
 pytestmark = [pytest.mark.hand, pytest.mark.timeout(1800)]
 REWRITES = "auto-aof-rewrite-percentage"
 KEYS = 27
-# What lies written and not named yet is there before an effect alone; the rest is the same after the one before.
-SIDES = ["before", pytest.param("after", marks=pytest.mark.fault("A2", nightly=True))]
 
 
-class Trial:
+class OnStore(Trial):
     """What the trials of all hands share."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store.shelf, store.state)
         self.store = store
-        self.roots = (store.shelf, store.state)
-        self.number = 0
-
-    def begin(self) -> None:
-        self.number += 1
 
     def taken(self, kind: str) -> Entry:
         """Take a backup and return its entry of a kind."""
@@ -55,7 +48,7 @@ class Trial:
             assert client.config_get(REWRITES)[REWRITES] == "100"
 
 
-class Taking(Trial):
+class Taking(OnStore):
     """Both kinds of backups."""
 
     def begin(self) -> None:
@@ -74,7 +67,7 @@ class Taking(Trial):
         self.nothing_left()
 
 
-class Proving(Trial):
+class Proving(OnStore):
     """The proof of one backup by loading it."""
 
     def __init__(self, store: Store, kind: str) -> None:
@@ -97,7 +90,7 @@ class Proving(Trial):
         self.nothing_left()
 
 
-class Restoring(Trial):
+class Restoring(OnStore):
     """The restore of one backup in the place of what runs."""
 
     def __init__(self, store: Store, kind: str) -> None:
@@ -143,33 +136,23 @@ def small(start: Start) -> Store:
     return made
 
 
-def runs(trial: Any, seen: Seen, side: Side, at_least: int) -> None:
-    dies_everywhere(trial, seen, side, at_least=at_least)
-
-
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.fault("A1", at_length=True)
-@pytest.mark.fault("A2", at_length=True)
 def test_a_backup_of_redis_may_die_at_every_effect(small: Store, seen: Seen, side: Side) -> None:
     """F-A1, F-A2: every effect of a backup of Redis."""
-    runs(Taking(small), seen, side, 35)
+    dies_everywhere(Taking(small), seen, side, at_least=35)
 
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", ["rdb", "aof"])
-@pytest.mark.fault("A1", at_length=True)
-@pytest.mark.fault("A2", at_length=True)
 def test_the_proof_of_a_backup_of_redis_may_die_at_every_effect(
     small: Store, seen: Seen, kind: str, side: Side
 ) -> None:
     """F-A1, F-A2: every effect of a proof by loading."""
-    runs(Proving(small, kind), seen, side, 12)
+    dies_everywhere(Proving(small, kind), seen, side, at_least=12)
 
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", ["rdb", "aof"])
-@pytest.mark.fault("A1", at_length=True)
-@pytest.mark.fault("A2", at_length=True)
 def test_a_restore_of_redis_may_die_at_every_effect(small: Store, seen: Seen, kind: str, side: Side) -> None:
     """F-A1, F-A2: every effect of a restore with its exchange of volumes."""
-    runs(Restoring(small, kind), seen, side, 25)
+    dies_everywhere(Restoring(small, kind), seen, side, at_least=25)
