@@ -133,7 +133,7 @@ class Bench:
 def state_of(stand: FaultStand) -> dict[str, Any]:
     """Return everything that a backup makes, and that it could leave behind."""
     shelf = Path(stand.target().shelf)
-    mine = {"label": f"{LABEL_STACK}={stand.name}"}
+    mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_STACK}={stand.name}"}
     return {
         **stand.artefacts(),
         "entries": {
@@ -141,6 +141,9 @@ def state_of(stand: FaultStand) -> dict[str, Any]:
             for store, kinds in KINDS.items()
             for kind in kinds
         },
+        "beside base backups": sorted(
+            str(path) for path in shelf.glob("postgres/base/[!.]*/*") if path.name not in {"data", "dr.json"}
+        ),
         # What PostgreSQL's own files are called is none of ours.
         "remains": sorted(path for path in remains(shelf, stand.state) if "/data/" not in path),
         "volumes": stand.host.volumes(),

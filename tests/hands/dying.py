@@ -41,7 +41,7 @@ AT_ONCE = 4
 """So often dies what is done once; the next attempt gets further each time."""
 _READS = {"GET", "HEAD", "OPTIONS"}
 _CHANGED = 300
-_REDIS = {"CONFIG SET", "CONFIG", "BGSAVE", "SAVE", "BGREWRITEAOF"}
+_REDIS = {"CONFIG SET", "BGSAVE", "SAVE", "BGREWRITEAOF"}
 _HASURA_READS = {"export_metadata", "get_inconsistent_metadata"}
 _NAMES = ("rename", "replace", "unlink", "remove", "mkdir", "rmdir", "link", "symlink")
 _STAYING = {".pgpass", ".incoming"}

@@ -52,9 +52,9 @@ class OnStore(Trial):
         assert remains(host.shelf, host.state) == []
         assert list((host.shelf / "minio" / ".incoming").glob("*")) == []
         assert host.left() == []
-        mine = {"filters": {"label": f"{LABEL_STACK}={host.servers.project}"}}
-        assert host.servers.client.volumes.list(**mine) == []
-        assert host.servers.client.networks.list(**mine) == []
+        mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL_STACK}={host.servers.project}"}
+        assert host.servers.client.volumes.list(filters=mine) == []
+        assert host.servers.client.networks.list(filters=mine) == []
         assert host.keys("uploads") == ["a/first.txt", "a/same.txt", "b/second.bin"]
         assert host.content("uploads", "b/second.bin") == OBJECTS["uploads", "b/second.bin"]
 
