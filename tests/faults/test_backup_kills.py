@@ -159,16 +159,14 @@ def _newest(stand: FaultStand) -> dict[str, str]:
 
 
 def prepare(stand: FaultStand, work: Work) -> None:
-    """Have the key that some are sealed with, and what the work is to verify."""
+    """Have the key that some are sealed with, and anew what the work is to verify."""
     if not stand.dr("keys", "backup", "list").data:
         assert stand.dr("keys", "backup", "new").code == 0
         assert stand.dr("keys", "backup", "confirm", "--by", "test").code == 0
-    there = _newest(stand)
     for word in work.words:
-        if word[0] == "{" and word[1:-1] not in there:
-            store = word[1:-1].partition("/")[0]
-            what = store if store in MAKES else word[1:-1].partition("/")[2]
-            said = stand.dr("backup", "now", what)
+        if word[0] == "{":
+            store, _, kind = word[1:-1].partition("/")
+            said = stand.dr("backup", "now", store if store in MAKES else kind)
             assert said.code == 0, said
 
 
