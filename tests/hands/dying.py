@@ -37,6 +37,8 @@ SIDES = [
     pytest.param("after", marks=pytest.mark.fault("A2", nightly=True)),
 ]
 """The same to the outside but for what lies written and unnamed: so both are run at night alone."""
+AT_NIGHT = pytest.mark.fault("A1", nightly=True)
+"""The mark of the second one of two alike."""
 AT_ONCE = 4
 """So often dies what is done once; the next attempt gets further each time."""
 _READS = {"GET", "HEAD", "OPTIONS"}

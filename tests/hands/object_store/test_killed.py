@@ -14,7 +14,7 @@ from domain.names import LABEL_STACK
 from domain.objects_policy import RULE_ID
 from domain.objects_restore import ObjectsRestored
 from tests.faults.record import Seen
-from tests.hands.dying import SIDES, Side, Trial, dies_everywhere, remains
+from tests.hands.dying import AT_NIGHT, SIDES, Side, Trial, dies_everywhere, remains
 from tests.hands.object_store.place import Place as Host
 
 pytestmark = [pytest.mark.hand, pytest.mark.timeout(1800)]
@@ -143,7 +143,7 @@ class Restoring(OnStore):
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("where", ["place", "far_place"])
+@pytest.mark.parametrize("where", ["place", pytest.param("far_place", marks=AT_NIGHT)])
 def test_a_copy_of_the_objects_may_die_at_every_effect(
     request: pytest.FixtureRequest, seen: Seen, where: str, side: Side
 ) -> None:

@@ -18,7 +18,7 @@ from domain.redis_restore import RedisRestored, RedisRestoreOrder
 from domain.release import ReleaseOrder
 from domain.store_backups import StoreBackups
 from tests.faults.record import Seen
-from tests.hands.dying import SIDES, Side, Trial, dies_everywhere, remains
+from tests.hands.dying import AT_NIGHT, SIDES, Side, Trial, dies_everywhere, remains
 from tests.hands.redis_store.conftest import Start, Store
 
 pytestmark = [pytest.mark.hand, pytest.mark.timeout(1800)]
@@ -143,7 +143,7 @@ def test_a_backup_of_redis_may_die_at_every_effect(small: Store, seen: Seen, sid
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", ["rdb", "aof"])
+@pytest.mark.parametrize("kind", ["rdb", pytest.param("aof", marks=AT_NIGHT)])
 def test_the_proof_of_a_backup_of_redis_may_die_at_every_effect(
     small: Store, seen: Seen, kind: str, side: Side
 ) -> None:
@@ -152,7 +152,7 @@ def test_the_proof_of_a_backup_of_redis_may_die_at_every_effect(
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", ["rdb", "aof"])
+@pytest.mark.parametrize("kind", ["rdb", pytest.param("aof", marks=AT_NIGHT)])
 def test_a_restore_of_redis_may_die_at_every_effect(small: Store, seen: Seen, kind: str, side: Side) -> None:
     """F-A1, F-A2: every effect of a restore with its exchange of volumes."""
     dies_everywhere(Restoring(small, kind), seen, side, at_least=25)

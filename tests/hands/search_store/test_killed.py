@@ -17,7 +17,7 @@ from domain.entries import Entry
 from domain.release import ReleaseOrder
 from domain.search_restore import SearchRestored, SearchRestoreOrder
 from tests.faults.record import Seen
-from tests.hands.dying import SIDES, Side, Trial, dies_everywhere, remains
+from tests.hands.dying import AT_NIGHT, SIDES, Side, Trial, dies_everywhere, remains
 from tests.hands.search_store.conftest import MESSAGES, SearchStand
 from worker.wiring import tools_image
 
@@ -139,7 +139,7 @@ def test_a_backup_of_search_may_die_at_every_effect(search: SearchStand, seen: S
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", ["snapshot", "dump"])
+@pytest.mark.parametrize("kind", ["snapshot", pytest.param("dump", marks=AT_NIGHT)])
 def test_the_proof_of_a_backup_of_search_may_die_at_every_effect(
     search: SearchStand, seen: Seen, kind: str, side: Side
 ) -> None:
@@ -148,7 +148,7 @@ def test_the_proof_of_a_backup_of_search_may_die_at_every_effect(
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", ["snapshot", "dump"])
+@pytest.mark.parametrize("kind", ["snapshot", pytest.param("dump", marks=AT_NIGHT)])
 def test_a_restore_of_search_may_die_at_every_effect(
     search: SearchStand, seen: Seen, kind: str, side: Side
 ) -> None:
