@@ -6,12 +6,15 @@ the one above, and what is read, replaced or given away is the very thing that t
 
 import errno
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from activities import drafts
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without blocking: a pipe in the place of a file would hold the worker for ever.
@@ -83,6 +86,7 @@ def written(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     with directory(path.parent) as above:
         fresh = f".{path.name[:200]}.{uuid.uuid4().hex[:8]}.new"
         handle = os.open(fresh, _NEW, mode, dir_fd=above)
+        drafts.claim(handle)
         try:
             with os.fdopen(handle, "wb") as file:
                 owner = os.fstat(above)
@@ -101,10 +105,17 @@ def written(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file in one step; after a crash there is the old one or the new one.
 
-    The new file belongs to the owner of its directory. Raises ``OSError``, for a link on the way too.
+    The new file belongs to the owner of its directory. What a dead attempt had written of it is removed.
+    Raises ``OSError``, for a link on the way too.
     """
-    with written(path, mode=mode) as file:
-        file.write(content)
+
+    def write() -> None:
+        with written(path, mode=mode) as file:
+            file.write(content)
+
+    drafts.persistently(write)
+    with directory(path.parent) as above:
+        drafts.remove_abandoned(above, re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{8}}\.new"))
 
 
 def own(path: Path, uid: int, gid: int, mode: int = 0o700) -> None:

@@ -116,7 +116,9 @@ class RedisBackups:
         for container in self._engine.labelled(*marks):
             self._engine.remove(container.id, force=True)
         for volume in self._engine.volumes(*marks):
-            self._engine.remove_volume(str(volume["Name"]))
+            # It goes last of all that a copy has, so that it tells whose directory of sockets to remove.
+            name = str(volume["Name"])
+            RedisCopy(self._engine, self._state, service.image_id, name, name, volume["Labels"]).remove()
         for kind in (RDB, AOF):
             clear(Path(target.shelf) / STORE / kind)
 

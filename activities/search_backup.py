@@ -1,8 +1,10 @@
 """Backups of the search engine: a snapshot for the same version, a dump for any, with what was in both."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity
 
@@ -10,6 +12,7 @@ from activities import entries, stored
 from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
+from activities.records import Records
 from activities.room import ON_SHELF, refuse_without_room
 from activities.search_contents import (
     at,
@@ -29,13 +32,16 @@ from domain.backups import Level, spoken_bytes
 from domain.entries import Entry, Source, bare, files_sha256, place_of
 from domain.errors import BackupUnusable, Refused
 from domain.holdings import Holding
-from domain.order import Target
+from domain.order import ServiceTarget, Target
 from domain.store_backups import StoreBackupOrder, StoreBackups
 
 STORE = "meilisearch"
 KINDS = (SNAPSHOT, DUMP)
 READ_BY = "sizes, SHA-256, and reading all of it"
+JOURNAL = "search-dumps"
+"""What is asked of an engine and stays in its volume until it is fetched: numbers of tasks."""
 _SPARE = 2
+_UID = re.compile(r"[0-9A-Za-z-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class _Taken:
     began: datetime
     held: tuple[Holding, ...]
     version: str
+    dumps: tuple[str, ...]
+    """Every dump that was asked for, by attempts that died too."""
 
 
 class SearchBackups:
@@ -57,6 +65,7 @@ class SearchBackups:
         self._secrets = secrets
         self._tokens = tokens
         self._state = state
+        self._records = Records(state)
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_search_backup(self, order: StoreBackupOrder) -> StoreBackups:
@@ -88,34 +97,45 @@ class SearchBackups:
                 server = SearchServer(client)
                 needed = server.size_bytes() * _SPARE
                 refuse_without_room("for backups of search", needed, order.target.shelf, hint=ON_SHELF)
-                taken = self._taken(server, place)
+                taken = self._taken(server, place, _journal(order.target, service))
             try:
                 known |= {kind: self._shelved(order, place, kind, taken) for kind in missing}
             finally:
                 for directory in directories.values():
                     clear(directory)
+            self._records.remove(JOURNAL, _journal(order.target, service))
         return [known[kind] for kind in KINDS]
 
-    def _taken(self, server: SearchServer, place: SearchPlace) -> _Taken:
+    def _taken(self, server: SearchServer, place: SearchPlace, journal: str) -> _Taken:
         """Have both written; once more when somebody wrote in the middle, and then say which index it was."""
-        taken, moved = self._tried(server, place)
+        taken, moved = self._tried(server, place, journal)
         if moved:
-            taken, moved = self._tried(server, place)
+            taken, moved = self._tried(server, place, journal)
         exact = [one for one in taken.held if one.name not in moved]
         loose = [still_the_same(server.get, one) for one in taken.held if one.name in moved]
         return replace(taken, held=(*exact, *loose))
 
-    def _tried(self, server: SearchServer, place: SearchPlace) -> tuple[_Taken, frozenset[str]]:
+    def _tried(self, server: SearchServer, place: SearchPlace, journal: str) -> tuple[_Taken, frozenset[str]]:
         """Return what was written, and the indexes that were changed since they had been read."""
         began, since = datetime.now(UTC), moment(server.get)
         read = (read_index(server.get, uid) for uid in indexes_in(server.get))
         held = tuple(one for one in read if one is not None)
-        tasks = [server.do("/snapshots", "the snapshot"), server.do("/dumps", "the dump")]
+        asked = list((self._records.read(JOURNAL, journal) or {}).get("tasks") or [])
+
+        def note(number: int) -> None:
+            self._records.write(JOURNAL, journal, {"tasks": [*asked, number]})
+
+        tasks = [server.do("/snapshots", "the snapshot"), server.do("/dumps", "the dump", note)]
         changed = changed_since(server.get, since, max(at(task["startedAt"]) for task in tasks))
-        details = tasks[1].get("details") or {}
-        files = {SNAPSHOT: place.snapshot, DUMP: f"{place.dumps}/{details.get('dumpUid')}.dump"}
+        dumps = [_dump_of(task, place) for task in (*map(server.task, asked), tasks[1])]
         names = frozenset(one.name for one in held)
-        taken = _Taken(files=files, began=began, held=held, version=server.version())
+        taken = _Taken(
+            files={SNAPSHOT: place.snapshot, DUMP: dumps[-1]},
+            began=began,
+            held=held,
+            version=server.version(),
+            dumps=tuple(one for one in dumps if one),
+        )
         return taken, names if changed is None else changed & names
 
     def _shelved(self, order: StoreBackupOrder, place: SearchPlace, kind: str, taken: _Taken) -> Entry:
@@ -123,7 +143,8 @@ class SearchBackups:
         entry_id = entries.new_id(where / STORE / kind, kind)
         partial = entries.partial_of(where, STORE, kind, entry_id)
         begin(partial)
-        fetch(self._engine, order.target, place, partial, kind, taken.files[kind])
+        done_with = taken.dumps if kind == DUMP else ()
+        fetch(self._engine, order.target, place, partial, kind, taken.files[kind], done_with)
         version = read_through(partial / FILES[kind], kind)
         if version and version != taken.version:
             said = f"the {kind} is of version {version}, the engine of {taken.version}"
@@ -162,3 +183,13 @@ def search_entry(target: Target, entry_id: str) -> Entry:
         said = f"backup {entry.id} is not of search but of {entry.store} {entry.kind}"
         raise Refused(said, code="backup-other-kind")
     return entry
+
+
+def _journal(target: Target, service: ServiceTarget) -> str:
+    return f"{target.stack}-{service.name}"
+
+
+def _dump_of(task: dict[str, Any], place: SearchPlace) -> str:
+    """Return the file of a dump, or nothing for a task that made none or is forgotten by now."""
+    uid = str((task.get("details") or {}).get("dumpUid") or "")
+    return f"{place.dumps}/{uid}.dump" if _UID.fullmatch(uid) and task.get("type") == "dumpCreation" else ""

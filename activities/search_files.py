@@ -4,6 +4,7 @@ import json
 import posixpath
 import tarfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from activities import plain_files
@@ -35,8 +36,16 @@ for done in "$@"; do rm -f -- "$done"; done
 """
 
 
-def fetch(engine: Engine, target: Target, place: SearchPlace, partial: Path, kind: str, file: str) -> None:
-    """Copy a file of the engine's volume into a directory of the shelf; a dump is removed there afterwards.
+def fetch(
+    engine: Engine,
+    target: Target,
+    place: SearchPlace,
+    partial: Path,
+    kind: str,
+    file: str,
+    done_with: Iterable[str] = (),
+) -> None:
+    """Copy a file of the engine's volume into a directory of the shelf, and remove others in the volume.
 
     Raises ``Unavailable`` (``search-fetch``).
     """
@@ -44,7 +53,7 @@ def fetch(engine: Engine, target: Target, place: SearchPlace, partial: Path, kin
         name=f"dr-{target.stack}-search-{kind}",
         image_id=place.container.image_id,
         entrypoint=("sh",),
-        command=("-c", _FETCH, "dr", file, FILES[kind], *([file] if kind == DUMP else [])),
+        command=("-c", _FETCH, "dr", file, FILES[kind], *done_with),
         user="0:0",
         binds={place.volume: f"{place.mount}:rw", str(partial): "/out:rw"},
         labels={LABEL_STACK: target.stack, LABEL_ROLE: ROLE},

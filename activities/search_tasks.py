@@ -1,6 +1,7 @@
 """Asks a search engine for its tasks and documents; snapshots and dumps are waited for."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -34,12 +35,13 @@ class SearchServer:
         """Return the size of its data."""
         return int((self.get("/stats") or {}).get("databaseSize") or 0)
 
-    def do(self, path: str, what: str) -> dict[str, Any]:
-        """Have a task done and return it when it has succeeded."""
+    def do(self, path: str, what: str, told: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
+        """Have a task done and return it when it has succeeded; ``told`` gets its number at once."""
         number = int((self._send("POST", path) or {})["taskUid"])
+        told(number)
         deadline, pause = time.monotonic() + _TASK_SECONDS, _FIRST_POLL_SECONDS
         while True:
-            task = self.get(f"/tasks/{number}") or {}
+            task = self.task(number)
             if task.get("status") == "succeeded":
                 return task
             if task.get("status") in {"failed", "canceled"}:
@@ -50,6 +52,10 @@ class SearchServer:
             beat(f"search: {what}, task {number} is {task.get('status')}")
             time.sleep(pause)
             pause = min(pause * 2, _POLL_SECONDS)
+
+    def task(self, number: int) -> dict[str, Any]:
+        """Return what is known of a task; nothing of one that the engine has forgotten."""
+        return self.get(f"/tasks/{number}") or {}
 
     def _send(self, method: str, path: str) -> dict[str, Any] | None:
         try:

@@ -76,6 +76,7 @@ class Backups:
         known = [b for b in catalogue.list_backups(Path(target.shelf)) if b.label == order.label]
         if known:
             note_taken(self._state, target.stack, known[0])
+            (Path(target.shelf) / known[0].path).with_name(_SEEN).unlink(missing_ok=True)
             self._engine.remove(name, force=True)
             return known[0]
         root = shelf.prepare(target)
@@ -192,9 +193,8 @@ class Backups:
         """Remove unfinished backups that no job belongs to any more."""
         for path in mine.parent.glob(".*.partial"):
             backup_id = path.name.removeprefix(".").removesuffix(".partial")
-            if path.is_symlink():
-                continue
-            if path != mine and not self._engine.labelled(f"{_LABEL_BACKUP}={backup_id}"):
+            doubtful = path != mine and not path.is_symlink()
+            if doubtful and not self._engine.labelled(f"{_LABEL_BACKUP}={backup_id}"):
                 shutil.rmtree(path)
 
     def _finish(self, order: BackupOrder, state: ContainerState, partial: Path, seen: _Seen) -> Backup:

@@ -25,6 +25,7 @@ import psycopg
 from docker.api.client import APIClient
 from temporalio import activity
 
+from tests.faults.harness import stores
 from tests.faults.harness.plan import Effect, Folder, Side, masked
 from worker.liveness import _Alive
 
@@ -122,6 +123,7 @@ def install(folder: Folder, roots: tuple[Path, ...]) -> None:
     _http(numbering)
     _files(numbering, roots)
     _by_handle(numbering)
+    stores.install(numbering)
     _hands(numbering)
 
 
