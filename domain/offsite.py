@@ -98,6 +98,8 @@ class OffsitePolicy(Fact):
     part_size: ByteSize = ByteSize(16 * _MEBI)
     """Larger files go in parts of this size; an upload that was cut off goes on at the first part missing."""
     parallel: Annotated[int, Field(ge=1, le=16)] = 4
+    objects: bool = True
+    """With a copy of objects go their contents, each once; else its listing alone, and they stay here."""
     object_lock: ObjectLock | None = None
     """Given, it is demanded: a bucket without it is refused."""
     lifecycle: Lifecycle = Lifecycle()
