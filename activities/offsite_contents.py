@@ -79,7 +79,8 @@ class ContentsCopying:
         wanted = contents_in(read_listing(one.directory / LISTING))
         self._look()
         due = {sha256: size for sha256, size in wanted.items() if not self._is_vouched(sha256, size)}
-        self._send(one, due)
+        if due:
+            self._send(one, due)
         self._vouched |= wanted.keys()
         self._listed |= wanted.keys()
         under = {self._under(sha256, size).key for sha256, size in wanted.items()}
@@ -128,6 +129,7 @@ class ContentsCopying:
         return next(fitting, self._names[0])
 
     def _send(self, one: Shelved, due: dict[str, int]) -> None:
+        """Send or compare what nobody vouches for, some at a time, and then say what is wrong."""
         self._out.progress.more(sum(due.values()))
         self._out.there = set(self._there)
         problems: list[DrError] = []
