@@ -59,7 +59,7 @@ class ConfigurationProofs:
         packed = self._entries.opened(target, entry)
         try:
             members = configuration_archive.unpack(packed)
-            kept = _manifest(members)
+            kept = manifest_in(members)
         except BackupUnusable:
             self._record(target, entry, Level.NONE)
             raise
@@ -105,7 +105,8 @@ class ConfigurationProofs:
         return (no_lack(name, lacks, said, seen=len(found.services)), judge_services(kept, found.services))
 
 
-def _manifest(members: Mapping[str, Member]) -> Configuration:
+def manifest_in(members: Mapping[str, Member]) -> Configuration:
+    """Return what an archive says that it holds; ``BackupUnusable`` when it does not."""
     try:
         return Configuration.model_validate_json(members[MANIFEST].content)
     except (KeyError, ValidationError):

@@ -11,12 +11,13 @@ from activities.sealed_entry import SealedEntries
 from activities.tokens import Tokens
 from domain.backups import Level
 from domain.dumps import EntryTargetOrder, RestoreProven
-from domain.entries import bare
+from domain.entries import Entry, bare
 from domain.errors import BackupUnusable
 from domain.hasura_metadata import INCONSISTENT, holdings_of, tables_of
 from domain.holdings import compare_holdings
 from domain.recovery import Proof
 
+_FITTED = "consistent when it was taken"
 PROVEN_BY = "opened and compared with its record, applied nowhere"
 
 
@@ -50,19 +51,23 @@ class MetadataProofs:
         proofs = (
             *compare_holdings(recorded, holdings_of(metadata, {}, key)),
             Proof(name="tables", passed=bool(tables), evidence=f"{tables} tracked tables"),
-            _fitted(recorded_inconsistent(entry)),
+            _fitted(entry),
         )
-        well = all(proof.passed is True for proof in proofs)
+        # What did not fit then is in no file of the backup: where its entry was lost, nobody knows any more.
+        well = all(proof.passed or (proof.name == _FITTED and proof.passed is None) for proof in proofs)
         level = Level.RESTORED if well else Level.NONE
         entry = entries.record_verified(where, entry, level, datetime.now(UTC), PROVEN_BY)
-        wrong = next((proof for proof in proofs if proof.passed is not True), None)
+        wrong = None if well else next(proof for proof in proofs if not proof.passed)
         said = f"Metadata {entry.id} opens and holds what was exported: {tables} tracked tables"
         if wrong is not None:
             said = f"Metadata {entry.id} is not proven: {wrong.name}: {wrong.evidence}"
         return RestoreProven(entry=bare(entry), passed=well, proofs=proofs, sentence=said)
 
 
-def _fitted(count: int) -> Proof:
+def _fitted(entry: Entry) -> Proof:
     """Say whether all of it fitted the database that it was taken beside."""
+    if entry.rebuilt:
+        return Proof(name=_FITTED, passed=None, evidence="it is not known: the entry was made anew")
+    count = recorded_inconsistent(entry)
     said = f"{count} objects did not fit the database when it was taken" if count else "all of it fitted"
-    return Proof(name="consistent when it was taken", passed=not count, evidence=said)
+    return Proof(name=_FITTED, passed=not count, evidence=said)

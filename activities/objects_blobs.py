@@ -95,7 +95,7 @@ class ShelfBlobs:
 
     def keep(self, path: Path, sha256: str) -> None:
         """Give a file its name, on the disk; one of that name holds the same, or is repaired by it."""
-        final = self._path(sha256)
+        final = self.path_of(sha256)
         plain_files.own(self._directory, os.geteuid(), os.getegid())
         plain_files.own(final.parent, os.geteuid(), os.getegid())
         with plain_files.opened(path) as handle:
@@ -107,7 +107,7 @@ class ShelfBlobs:
     def blocks(self, sha256: str) -> Iterator[bytes]:
         """Yield a content; ``BackupUnusable`` when it is not there."""
         try:
-            yield from stored.chunks(self._path(sha256), lambda _: None)
+            yield from stored.chunks(self.path_of(sha256), lambda _: None)
         except OSError as error:
             raise _missing(sha256, error.strerror or "it cannot be read") from None
 
@@ -116,20 +116,21 @@ class ShelfBlobs:
 
     def disown(self, sha256: str) -> str:
         """Set it aside under another name, for people; the next copy brings it again."""
-        path = self._path(sha256)
+        path = self.path_of(sha256)
         with plain_files.directory(path.parent) as folder, suppress(FileNotFoundError):
             os.rename(path.name, f"{path.name}.damaged", src_dir_fd=folder, dst_dir_fd=folder)
         return "it was set aside; the next copy brings it again if the store still has it"
 
     def remove(self, sha256: str) -> int:
         """Remove a content that no copy lists any more; return its size."""
-        path = self._path(sha256)
+        path = self.path_of(sha256)
         with plain_files.directory(path.parent) as folder:
             size = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_size
             os.unlink(path.name, dir_fd=folder)
         return size
 
-    def _path(self, sha256: str) -> Path:
+    def path_of(self, sha256: str) -> Path:
+        """Return where a content lies, or would; ``BackupUnusable`` for what is no digest."""
         if _SHA256.fullmatch(sha256) is None:
             raise _missing(sha256, "that is no digest")
         return self._directory / sha256[:2] / sha256

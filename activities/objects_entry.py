@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,14 +33,14 @@ def copy_named(shelf: Path, entry_id: str) -> Entry:
     ``BackupUnusable`` for one that is not there; its files are for ``whole_listing``.
     """
     if entry_id:
-        _refuse_drive(shelf, entry_id)
+        refuse_drive(shelf, entry_id)
     entry = entries.find_entry(shelf, entry_id)
     if (entry.store, entry.kind) != (STORE, KIND):
         raise Refused(
             f"backup {entry.id} is no copy of objects but {entry.store} {entry.kind}", code="backup-no-copy"
         )
     if not entry_id:
-        _refuse_drive(shelf, entry.id)
+        refuse_drive(shelf, entry.id)
     return entry
 
 
@@ -55,11 +55,11 @@ def whole_listing(shelf: Path, entry: Entry) -> list[ObjectVersion]:
 
 def require_place(shelf: Path, entry: Entry, blobs: Blobs) -> None:
     """Return when the contents of a copy lie where ``blobs`` looks for them; else raise ``Refused``."""
-    path = entries.directory_of(shelf, entry) / PLACE
+    directory = entries.directory_of(shelf, entry)
     try:
-        place = _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES)).place
-    except (OSError, ValidationError):
-        raise damaged(entry, f"{PLACE} cannot be read", path) from None
+        place = place_in(directory)
+    except BackupUnusable as error:
+        raise damaged(entry, error.what, directory) from None
     if place != blobs.place:
         raise Refused(
             f"the contents of {entry.id} lie elsewhere: {place}",
@@ -67,6 +67,15 @@ def require_place(shelf: Path, entry: Entry, blobs: Blobs) -> None:
             hint="name that place under backup.second_store, or take a newer copy",
             code="second-store-other",
         )
+
+
+def place_in(directory: Path) -> str:
+    """Return where the contents of a copy lie, as it says itself; ``BackupUnusable`` when it does not."""
+    path = directory / PLACE
+    try:
+        return _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES)).place
+    except (OSError, ValidationError):
+        raise BackupUnusable(f"{PLACE} cannot be read", where=str(path), code="backup-damaged") from None
 
 
 def read_listing(path: Path, *, cut_off: bool = False) -> list[ObjectVersion]:
@@ -84,6 +93,23 @@ def read_listing(path: Path, *, cut_off: bool = False) -> list[ObjectVersion]:
     except OSError as error:
         raise _unreadable(path, error.strerror or "it cannot be read") from None
     return found
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[ObjectVersion]:
+    """Yield the lines of a listing, however its bytes are cut; ``BackupUnusable`` for one that is none."""
+    held = b""
+    for block in blocks:
+        *whole, held = (held + block).split(b"\n")
+        yield from map(_line, whole)
+    if held:
+        yield _line(held)
+
+
+def _line(text: bytes) -> ObjectVersion:
+    try:
+        return ObjectVersion.model_validate_json(text)
+    except ValidationError:
+        raise BackupUnusable("a line of its listing is none", code="backup-damaged") from None
 
 
 def write_listing(path: Path, versions: Iterable[ObjectVersion]) -> None:
@@ -108,7 +134,7 @@ def damaged(entry: Entry, what: str, where: Path, *, hint: str = "") -> BackupUn
     return BackupUnusable(f"backup {entry.id}: {what}", where=str(where), hint=hint, code="backup-damaged")
 
 
-def _refuse_drive(shelf: Path, entry_id: str) -> None:
+def refuse_drive(shelf: Path, entry_id: str) -> None:
     """Refuse the files of a drive: copied under a running server they agree with no moment of it."""
     looked = 0
     for folder, folders, names in os.walk(path_under(str(shelf), place_of(STORE, KIND, entry_id))):

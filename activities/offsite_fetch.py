@@ -3,12 +3,14 @@
 import hashlib
 import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from temporalio import activity
 
 from activities import plain_files
 from activities.alone import alone
+from activities.offsite_fetch_contents import ContentsFetching
 from activities.offsite_fetch_wal import WalFetching
 from activities.offsite_inflow import Inflow, digest_here
 from activities.offsite_list import read_manifest
@@ -18,6 +20,7 @@ from domain.backups import Backup, spoken_bytes
 from domain.entries import ENTRY
 from domain.errors import BackupUnusable, Refused
 from domain.far_choice import OF_ONE_COPY, Recalled
+from domain.objects_copy import STORE as OBJECTS
 from domain.offsite_copies import FarEntry, FarFile, FarManifest, Fetched, FetchOrder, context_of, place_of
 
 FETCHING = ".fetching"
@@ -35,7 +38,9 @@ class OffsiteFetching:
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_fetched(self, order: FetchOrder) -> Fetched:
-        """Bring one entry back, with a base backup its WAL too; what is here already stays as it is.
+        """Bring one entry back, with a base backup its WAL too, with a copy of objects what it lists.
+
+        What is here already stays as it is.
 
         Raises ``BackupUnusable`` when a copy is not as its manifest says, ``Refused`` (``offsite-missing``,
         ``no-room``, ``backup-key-missing``), ``Unavailable``; what came already is kept for the next attempt.
@@ -43,7 +48,7 @@ class OffsiteFetching:
         self._tokens.admit(order, order.target.stack)
         # An attempt that hangs in another process would write into the same unfinished directory.
         with alone(self._side.state, f"fetch-{order.target.stack}"):
-            return _Fetching(Inflow(self._side, order)).everything()
+            return _Fetching(Inflow(self._side, order), self._side.state).everything()
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_recalled(self, order: FetchOrder) -> Recalled:
@@ -70,13 +75,14 @@ class OffsiteFetching:
 class _Fetching:
     """One way back of one entry."""
 
-    def __init__(self, inflow: Inflow) -> None:
+    def __init__(self, inflow: Inflow, state: Path) -> None:
         self._inflow = inflow
         self._order = inflow.order
         self._shelf = inflow.shelf
+        self._state = state
 
     def everything(self) -> Fetched:
-        """Fetch the entry, then the WAL that it needs."""
+        """Fetch the entry with the contents that it lists, then the WAL that it needs."""
         entry = self._chosen()
         inflow = self._inflow
         manifest = read_manifest(self._order, inflow.bucket, inflow.find, entry)
@@ -89,20 +95,25 @@ class _Fetching:
         partial = final.with_name(f".{final.name}{FETCHING}")
         missing = self._still_missing(partial, manifest) if due else 0
         inflow.require_room(missing + (wal.missing_bytes() if wal else 0))
-        if due:
-            self._fetch(manifest, partial, final)
+        contents = ContentsFetching(inflow, manifest)
+        with self._no_copy_meanwhile(manifest):
+            if due:
+                self._fetch(manifest, partial, final, contents)
+            elif manifest.store == OBJECTS:
+                contents.fetch(final)
         inflow.note_aside(final)
         segments = wal.fetch() if wal else 0
         said = f" and {segments} WAL files" if segments else ""
         return Fetched(
             sentence=f"{entry.store} {entry.id} is back on the shelf: {len(manifest.files)} files,"
-            f" {spoken_bytes(size)}{said}, every checksum as it was.",
+            f" {spoken_bytes(size)}{said}, every checksum as it was{contents.sentence}.",
             id=entry.id,
             store=entry.store,
             kind=entry.kind,
             path=str(final.relative_to(self._shelf)),
             bytes=size,
             segments=segments,
+            contents=contents.came,
             aside=tuple(inflow.aside[:50]),
         )
 
@@ -138,11 +149,18 @@ class _Fetching:
         self._inflow.begin(f"fetching {manifest.id}", sum(file.bytes for file in files))
         return same
 
-    def _fetch(self, manifest: FarManifest, partial: Path, final: Path) -> None:
+    def _no_copy_meanwhile(self, manifest: FarManifest) -> AbstractContextManager[None]:
+        """Keep a copy of the objects from being made: it removes contents that no entry lists yet."""
+        ours = manifest.store == OBJECTS
+        return alone(self._state, f"objects-{self._inflow.stack}") if ours else nullcontext()
+
+    def _fetch(self, manifest: FarManifest, partial: Path, final: Path, contents: ContentsFetching) -> None:
         owner = self._owner(manifest)
         try:
             self._prepare(partial, manifest, owner)
             self._inflow.each(lambda file: self._file(manifest, file, partial), manifest.files)
+            if manifest.store == OBJECTS:
+                contents.fetch(partial)
             plain_files.replace(partial / ENTRY, manifest.entry.encode())
             if self._order.instead and os.path.lexists(final):
                 # Only now: until all of the copy is here, nothing changes on the shelf.

@@ -31,6 +31,7 @@ class Inflow:
         """Bring to the order's shelf what its policy's bucket holds."""
         self.order = order
         self.bucket: Bucket = side.bucket(order)
+        self.keys = side.keys
         self.find = side.keys.find
         self.stack = order.target.stack
         self.shelf = Path(order.target.shelf)

@@ -7,11 +7,14 @@ from pydantic import ValidationError
 from temporalio import activity
 
 from activities.bucket import Bucket
+from activities.objects_entry import lines_of
 from activities.offsite_side import FarSide
 from activities.pulse import beat
 from activities.sealing import FindKey, opened_chunks
 from domain.backups import PassedOver, spoken_bytes
 from domain.errors import BackupUnusable, DrError
+from domain.objects_copy import LISTING
+from domain.offsite_contents import contents_in, contents_root, names_under
 from domain.offsite_copies import (
     MANIFEST,
     SEALED,
@@ -44,13 +47,17 @@ class OffsiteListing:
 
     @activity.defn(no_thread_cancel_exception=True)
     def observe_offsite(self, order: OffsiteOrder) -> OffsiteList:
-        """Return the far catalogue, newest first; of each kind the newest is compared with its manifest."""
+        """Return the far catalogue, newest first; of each kind the newest is compared with its manifest.
+
+        The newest copy of objects is compared with its listing too: every content that it names is there.
+        """
         bucket, root = self._side.bucket(order), order.policy.root(order.target.stack)
         found = _Found(root)
         for number, far in enumerate(bucket.listed(root)):
             found.note(far.key, far.bytes, far.modified)
             if number % _BEAT_EVERY == 0:
                 beat(f"off-site listing: {number} objects")
+        found.contents = self._contents(bucket, order)
         entries = sorted(found.entries(), key=lambda one: (one.id, one.store), reverse=True)
         looked: set[tuple[str, str]] = set()
         for place, entry in enumerate(entries):
@@ -58,30 +65,69 @@ class OffsiteListing:
                 looked.add((entry.store, entry.kind))
                 sizes = found.sizes(entry)
                 if sizes is not None:
-                    entries[place] = self._checked(order, bucket, entry, sizes)
+                    entries[place] = self._checked(order, bucket, entry, sizes, found.contents)
         whole = sum(entry.finished for entry in entries)
         segments, segment_bytes, newest = found.wal
+        content_bytes = sum(found.contents.values())
+        objects = f", {len(found.contents):,} contents of objects of {spoken_bytes(content_bytes)}"
         return OffsiteList(
             sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
             f" {segments} WAL segments of {spoken_bytes(segment_bytes)}"
+            + (objects if found.contents else "")
             + (f"; the newest {_ENTRIES_NAMED} are named" if len(entries) > _ENTRIES_NAMED else ""),
             # A year of hourly copies is more than a history takes.
             entries=tuple(entries[:_ENTRIES_NAMED]),
             segments=segments,
             segment_bytes=segment_bytes,
             newest_segment=newest,
+            contents=len(found.contents),
+            content_bytes=content_bytes,
             strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
         )
 
     def _checked(
-        self, order: OffsiteOrder, bucket: Bucket, entry: FarEntry, sizes: dict[str, int]
+        self,
+        order: OffsiteOrder,
+        bucket: Bucket,
+        entry: FarEntry,
+        sizes: dict[str, int],
+        contents: dict[str, int],
     ) -> FarEntry:
         try:
             manifest = read_manifest(order, bucket, self._side.keys.find, entry)
+            same = all(sizes.get(file.key) == file.far_bytes for file in manifest.files)
+            if same and manifest.contents is not None:
+                same = self._all_there(order, bucket, manifest, contents)
         except DrError:
             return entry.model_copy(update={"checked": False})
-        same = all(sizes.get(file.key) == file.far_bytes for file in manifest.files)
-        return entry.model_copy(update={"checked": same, "key_id": manifest.key_id})
+        went = manifest.contents.count if manifest.contents is not None else None
+        return entry.model_copy(update={"checked": same, "key_id": manifest.key_id, "contents": went})
+
+    def _contents(self, bucket: Bucket, order: OffsiteOrder) -> dict[str, int]:
+        """Return the objects that hold contents with their sizes."""
+        there = {}
+        for number, far in enumerate(bucket.listed(contents_root(order.policy, order.target.stack))):
+            there[far.key] = far.bytes
+            if number % _BEAT_EVERY == 0:
+                beat(f"off-site listing: {number} contents of objects")
+        return there
+
+    def _all_there(
+        self, order: OffsiteOrder, bucket: Bucket, manifest: FarManifest, sizes: dict[str, int]
+    ) -> bool:
+        """Tell whether every content that a far listing names is there, by name and size."""
+        listing = next((file for file in manifest.files if file.path == LISTING), None)
+        if listing is None or manifest.contents is None:
+            return False
+        context = context_of(manifest.stack, manifest.store, manifest.kind, manifest.id, LISTING)
+        find, blocks = self._side.keys.find, bucket.get(listing.key)
+        wanted = contents_in(lines_of(opened_chunks(blocks, find, context) if manifest.key_id else blocks))
+        keys = [find(key_id) for key_id in manifest.contents.key_ids]
+        named = names_under(contents_root(order.policy, order.target.stack), keys)
+        return len(wanted) == manifest.contents.count and all(
+            any(sizes.get(one.of(sha256)) == one.far_bytes(size) for one in named)
+            for sha256, size in wanted.items()
+        )
 
 
 class _Found:
@@ -94,6 +140,7 @@ class _Found:
         self._sizes: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
         self.strangers: list[PassedOver] = []
         self.wal = (0, 0, "")
+        self.contents: dict[str, int] = {}
 
     def note(self, key: str, size: int, modified: datetime | None) -> None:
         place = place_of(key, self._root)

@@ -1,6 +1,7 @@
 """Makes the far bucket what copies need: reachable, keeping versions, moving and expiring them in time."""
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 from temporalio import activity
@@ -9,7 +10,8 @@ from activities.bucket import Bucket
 from activities.offsite_side import FarSide
 from activities.tokens import Tokens
 from domain.errors import DrError, Refused
-from domain.offsite import early_expiry, wanted_rule
+from domain.offsite import early_expiry
+from domain.offsite_contents import contents_root, wanted_rules
 from domain.offsite_copies import OffsiteOrder
 from domain.recovery import Judged, Proof
 from domain.s3_store import merged
@@ -95,12 +97,13 @@ def _versioning(order: OffsiteOrder, bucket: Bucket) -> Proof:
 
 
 def _lifecycle(order: OffsiteOrder, bucket: Bucket) -> Proof:
-    root = order.policy.root(order.target.stack)
+    policy, stack = order.policy, order.target.stack
     try:
         found = bucket.rules()
     except Refused as refused:
         return _no_lifecycle(order, refused)
-    early = early_expiry(found, root)
+    early = early_expiry(found, policy.root(stack))
+    early = early or (early_expiry(found, contents_root(policy, stack)) if policy.objects else None)
     if early:
         raise Refused(
             f"{early}, before their year is over",
@@ -110,15 +113,17 @@ def _lifecycle(order: OffsiteOrder, bucket: Bucket) -> Proof:
         )
     refusal: Refused | None = None
     for archive in (True, False):
-        wanted = wanted_rule(order.policy, root, archive=archive)
+        wanted = wanted_rules(policy, stack, archive=archive)
         try:
-            if _missing_of(wanted, found):
-                bucket.set_rules(merged(found, wanted))
+            if any(_missing_of(rule, found) for rule in wanted):
+                bucket.set_rules(reduce(merged, wanted, found))
                 found = bucket.rules()
         except Refused as refused:
             refusal = refused
             continue
-        missing = _missing_of(wanted_rule(order.policy, root), found)
+        missing = list(
+            dict.fromkeys(m for rule in wanted_rules(policy, stack) for m in _missing_of(rule, found))
+        )
         if not missing:
             return Proof(name="lifecycle", passed=True, evidence=_told(order))
         return Proof(name="lifecycle", passed=None, evidence=f"without {', '.join(missing)}")

@@ -16,12 +16,13 @@ from domain.entries import Entry, Source, files_sha256, place_of
 from domain.errors import BackupUnusable, Refused
 from domain.holdings import Holding
 from domain.order import Target
-from domain.sealing import BackupKey
+from domain.sealing import HEADER_BYTES, BackupKey, read_header
 from domain.store_backups import StoreBackupOrder
 
 LIMIT_BYTES = 64 * 1024 * 1024
 """So large is the content of one at most."""
 _SEALED_LIMIT_BYTES = LIMIT_BYTES + (1 << 20)
+_NAMED = 3
 _READ_BY = "sizes and SHA-256, and opened with its key"
 
 
@@ -107,6 +108,20 @@ class SealedEntries:
             wrong = error.what
         entries.record_verified(Path(target.shelf), entry, Level.NONE, datetime.now(UTC), _READ_BY)
         raise BackupUnusable(f"backup {entry.id}: {wrong}", where=str(directory), code="backup-damaged")
+
+    def reopened(self, directory: Path, entry_id: str) -> tuple[bytes, BackupKey]:
+        """Return what a backup without its entry holds, and the key that its own header names.
+
+        Raises ``BackupUnusable`` for a damaged one and for other files beside it, ``Refused``
+        (``not-sealed``, ``backup-key-missing``) when nobody can say what it is.
+        """
+        names = stored.names_in(directory)
+        if names != [self._file]:
+            said = f"it holds {', '.join(names[:_NAMED]) or 'no file'}, not {self._file} alone"
+            raise BackupUnusable(said, where=str(directory), code="backup-stranger")
+        with plain_files.opened(directory / self._file) as handle:
+            header = read_header(os.read(handle, HEADER_BYTES))
+        return self._opened(directory, entry_id), self.keys.find(header.key_id)
 
     def _opened(self, directory: Path, entry_id: str) -> bytes:
         try:

@@ -12,6 +12,8 @@ from domain.order import Order, Outcome, Value
 ENTRY = "dr.json"
 """The file in a backup's directory that says what it is; it is written last."""
 BASE = "base"
+REBUILT = "rebuilt"
+"""The reason of an entry that was made anew from the files; no hand took the backup with it."""
 KINDS: dict[str, tuple[str, ...]] = {
     "postgres": (BASE, "daily", "weekly"),
     "redis": ("rdb", "aof"),
@@ -74,6 +76,11 @@ class Entry(Outcome):
     scheduled_for: datetime | None = None
     start_segment: str = ""
     """Of a base backup: the oldest WAL that it needs."""
+
+    @property
+    def rebuilt(self) -> bool:
+        """Tell whether the files alone said what is in it."""
+        return self.reason == REBUILT and not self.label
 
 
 class EntryList(Outcome):

@@ -72,6 +72,8 @@ class OffsitePolicy(S3Store):
     """Sealed here, with a key of ours, before it leaves."""
     exclude: tuple[Pattern, ...] = ("*.tmp",)
     """Names of files that stay here, unless the entry lists them as its own."""
+    objects: bool = True
+    """With a copy of objects go their contents, each once; else its listing alone, and they stay here."""
     object_lock: ObjectLock | None = None
     """Given, it is demanded: a bucket without it is refused."""
     lifecycle: Lifecycle = Lifecycle()

@@ -45,6 +45,8 @@ class FetchOrder(OffsiteOrder):
     """With a base backup, the WAL from its start on comes too."""
     instead: bool = False
     """What lies here under its names was refused: it is kept aside where it is not as the copy."""
+    sample: Annotated[int, Field(ge=1)] | None = None
+    """Of a copy of objects so many contents come, to see that they do; ``None`` is all that it lists."""
 
 
 class FarFile(Value):
@@ -58,6 +60,14 @@ class FarFile(Value):
     """Name of the object."""
     far_bytes: Bytes
     far_sha256: Annotated[str, Field(pattern=_DIGEST)]
+
+
+class FarContents(Value):
+    """The contents that a copy of objects lists, beside its own files: all were there before its manifest."""
+
+    count: Annotated[int, Field(ge=0)]
+    bytes: Bytes
+    key_ids: tuple[str, ...] = ()
 
 
 class FarManifest(Value):
@@ -76,6 +86,8 @@ class FarManifest(Value):
     """The entry file ``dr.json`` as it was when the copy was finished."""
     uid: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
     gid: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
+    contents: FarContents | None = None
+    """``None``: it lists none, or they did not go along."""
 
     def limitation(self) -> str | None:
         """Return why a copy cannot be brought back as it says, or ``None`` (F-K1)."""
@@ -104,6 +116,8 @@ class FarEntry(Value):
     checked: bool | None = None
     """Whether every object has the size that the manifest states; ``None`` was not looked at."""
     key_id: str = ""
+    contents: int | None = None
+    """Of a copy of objects that was compared: so many contents went along; ``None``: they did not."""
 
 
 class OffsiteList(Outcome):
@@ -113,6 +127,8 @@ class OffsiteList(Outcome):
     segments: int = 0
     segment_bytes: int = 0
     newest_segment: str = ""
+    contents: int = 0
+    content_bytes: int = 0
     strangers: tuple[PassedOver, ...] = ()
 
 
@@ -124,6 +140,11 @@ class CopiedOffsite(Outcome):
     there: int = 0
     """Entries that were there already."""
     segments: int = 0
+    contents: int = 0
+    """Contents of objects that were sent now; each goes once, however many copies list it."""
+    contents_there: int = 0
+    left_here: str = ""
+    """Why contents of objects did not go along; empty when all did."""
     bytes: int = 0
     read_back: int = 0
     """Objects that were read back, because the far side states no checksum."""
@@ -141,6 +162,7 @@ class Fetched(Outcome):
     """Directory of the entry, relative to the shelf."""
     bytes: int = 0
     segments: int = 0
+    contents: int = 0
     aside: tuple[str, ...] = ()
     """What lay in the place of files that came, relative to the shelf."""
 

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from domain.durations import spoken
 from domain.entries import Entry
+from domain.objects_copy import KIND as COPY
+from domain.objects_copy import STORE as OBJECTS
 from domain.offsite_copies import FarEntry, FetchOrder, OffsiteList
 from domain.verification import Checked
 
@@ -13,9 +15,13 @@ _READ_AT_ONCE = timedelta(days=80)
 
 
 class ProveFarOrder(FetchOrder):
-    """Fetch one copy into a shelf of its own and compare it; its WAL stays there."""
+    """Fetch one copy into a shelf of its own and compare it; its WAL stays there.
+
+    Of the contents of a copy of objects all are looked for, and as many are fetched as ``sample`` says.
+    """
 
     wal: bool = False
+    sample: int | None = 20
 
 
 def look_far(
@@ -76,6 +82,9 @@ def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, waiting: bool)
         False: "it is not as its manifest says, or that cannot be opened",
         None: "it was not compared with its manifest",
     }[newest.checked]
+    if newest.checked and (store, kind) == (OBJECTS, COPY):
+        went = f"; {newest.contents:,} contents of objects are there" if newest.contents is not None else ""
+        said += went or "; the objects themselves are not off-site"
     return Checked(
         what="far listed",
         store=store,

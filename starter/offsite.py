@@ -6,7 +6,8 @@ from rich.table import Table
 from temporalio.client import Client
 
 from domain.jobs import Job, lock_of
-from domain.offsite_copies import CopiedOffsite, Fetched, OffsiteList
+from domain.objects_copy import STORE as OBJECTS
+from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched, OffsiteList
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
@@ -68,7 +69,7 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
                     plain(entry.kind),
                     f"{entry.copied_at:%Y-%m-%d %H:%M:%SZ}" if entry.copied_at else "",
                     f"{entry.bytes / 2**20:.0f} MiB",
-                    checked[entry.checked] if entry.finished else "[yellow]unfinished[/]",
+                    checked[entry.checked] + _beside(entry) if entry.finished else "[yellow]unfinished[/]",
                 )
             console.print(table)
             console.print(plain(found.sentence))
@@ -99,3 +100,10 @@ def fetch(
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
+
+
+def _beside(entry: FarEntry) -> str:
+    """Return what went along with a copy of objects that was compared."""
+    if entry.store != OBJECTS or not entry.checked:
+        return ""
+    return f", {entry.contents:,} contents" if entry.contents is not None else ", its listing alone"

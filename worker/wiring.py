@@ -49,7 +49,6 @@ from activities.postgres.listing import Listing
 from activities.postgres.promote import Promoting
 from activities.postgres.proving import Proving
 from activities.postgres.quiet import Quiet
-from activities.postgres.rebuild import Rebuilding
 from activities.postgres.receiver import Protection
 from activities.postgres.reindex import Reindexing
 from activities.postgres.reindex_proof import ReindexProof
@@ -61,6 +60,7 @@ from activities.postgres.serve import Starting
 from activities.postgres.sql import Sql
 from activities.postgres.swap import Swapping
 from activities.probes import Probes
+from activities.rebuild import Rebuilding
 from activities.redis_backup import RedisBackups
 from activities.redis_proof import RedisProof
 from activities.redis_restore import RedisRestoring
@@ -199,7 +199,7 @@ class Hands:
             RedisProof(self._engine, self._tokens, self._settings.state).verify_redis_restored,
             DumpChecks(*parts).verify_restored,
             BaseChecks(*parts).verify_base_restored,
-            Rebuilding(self._engine, self._tokens).ensure_catalogue_rebuilt,
+            Rebuilding(self._engine, self._tokens, self._settings.state).ensure_catalogue_rebuilt,
             selftest.verify_checks_of_database,
             selftest.verify_checks_of_stores,
             selftest.verify_checks_of_records,

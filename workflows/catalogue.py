@@ -6,7 +6,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.objects_proof import ObjectsProof
     from activities.postgres.backup import Backups
     from activities.postgres.dump import Dumps
-    from activities.postgres.rebuild import Rebuilding
+    from activities.rebuild import Rebuilding
     from activities.shelf import Shelf
     from domain.backups import ShelfOrder, VerifyBackupOrder
     from domain.dumps import EntryTargetOrder, Rebuilt, RestoreProven

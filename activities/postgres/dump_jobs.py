@@ -211,19 +211,19 @@ def _older(directory: Path, name: str, entry: Entry) -> str:
 
 def read_through(engine: Engine, target: Target, directory: Path, name: str) -> str:
     """Have ``pg_restore`` read one dump to its end; return its complaint, or nothing."""
-    code, log = _read(engine, target, directory, name, 'exec pg_restore --file=/dev/null "$1"')
+    code, log = run_on(engine, target, directory, name, 'exec pg_restore --file=/dev/null "$1"')
     return "" if code == 0 else f"{name} cannot be read to its end: {last_line(log) or f'status {code}'}"
 
 
 def heading(engine: Engine, target: Target, directory: Path, name: str) -> str:
     """Return how ``pg_restore`` describes one dump; ``BackupUnusable`` when it is none."""
-    code, log = _read(engine, target, directory, name, _HEADING)
+    code, log = run_on(engine, target, directory, name, _HEADING)
     if code != 0:
         raise BackupUnusable(f"{name} is no dump: {last_line(log)}", code="backup-damaged")
     return log
 
 
-def _read(engine: Engine, target: Target, directory: Path, name: str, script: str) -> tuple[int, str]:
+def run_on(engine: Engine, target: Target, directory: Path, name: str, script: str) -> tuple[int, str]:
     """Run a script on one file of the shelf without network; return its status and its output."""
     kind = directory.parent.name
     job = shell(

@@ -11,7 +11,8 @@ import pytest
 from domain.errors import Unavailable
 from tests.faults.record import Seen
 from tests.hands.offsite.hostile import Deed, Trouble, Weather, misbehaving
-from tests.hands.offsite.place import NOW, Place, fill, kill_while_held
+from tests.hands.offsite.objects import shelve
+from tests.hands.offsite.place import CANARY, NOW, Place, fill, kill_while_held
 
 CHANGING = {"PUT", "POST"}
 KINDS = {
@@ -21,6 +22,7 @@ KINDS = {
     "the end of an upload": ("POST", r"\?uploadId"),
     "a manifest": ("PUT", r"daily/.*/manifest"),
     "a WAL segment": ("PUT", r"/wal/"),
+    "a content of objects": ("PUT", r"lab\.objects/"),
 }
 
 
@@ -34,6 +36,7 @@ class Bench:
         first = Place(directory, self.straight, "none", {"parallel": 1})
         first.keys.new(NOW)
         fill(first)
+        shelve(first, objects={"one": CANARY, "empty": b""})
 
     def place(self, endpoint: str) -> Place:
         made = Place(self.directory, self.straight, f"copies-{secrets.token_hex(6)}", {"parallel": 1})
@@ -53,8 +56,8 @@ class Bench:
             # Begun, and nobody was told its name: it is empty, and the bucket's own rule ends it.
             named = {"Bucket": place.bucket, "Key": left["Key"], "UploadId": left["UploadId"]}
             assert not client.list_parts(**named).get("Parts")
-            (rule,) = client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
-            assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
+            for rule in client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]:
+                assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
         bodies = {key: client.get_object(Bucket=place.bucket, Key=key)["Body"].read() for key in names}
         return {key: hashlib.sha256(body).hexdigest() for key, body in bodies.items()}
 

@@ -166,8 +166,11 @@ def test_the_bucket_is_made_ready_as_far_as_the_store_goes(make_far: Make) -> No
     assert place.client.get_bucket_versioning(Bucket=place.bucket)["Status"] == "Enabled"
     # It has no tier for an archive: that is said, and the year is kept all the same.
     assert proofs["lifecycle"].passed is None
-    (rule,) = place.client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
-    assert rule["Expiration"]["Days"] == 365
+    found = place.client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
+    rules = {one["ID"]: one for one in found}
+    assert rules["dr-offsite-copies-lab"]["Expiration"]["Days"] == 365
+    assert "Expiration" not in rules["dr-objects-copies-lab.objects"]
+    assert len(rules) == 2
 
 
 def test_a_locked_copy_cannot_be_removed_by_those_who_write_it(make_far: Make) -> None:

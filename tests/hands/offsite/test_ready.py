@@ -16,6 +16,12 @@ def rules(place: Place) -> list[dict[str, Any]]:
     return [dict(one) for one in found["Rules"]]
 
 
+def ours(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the rule of copies and that of the contents of objects."""
+    found = {one["ID"]: one for one in rules(place)}
+    return found["dr-offsite-copies-lab"], found["dr-objects-copies-lab.objects"]
+
+
 def said(place: Place) -> dict[str, bool | None]:
     return {proof.name: proof.passed for proof in place.ready().proofs}
 
@@ -24,13 +30,24 @@ def test_a_new_bucket_keeps_versions_moves_copies_to_the_archive_and_expires_the
     ready = place.ready()
     assert ready.passed
     assert place.client.get_bucket_versioning(Bucket=place.bucket)["Status"] == "Enabled"
-    (rule,) = rules(place)
+    rule, contents = ours(place)
+    assert len(rules(place)) == 2
     assert rule["Transitions"] == [{"Days": 90, "StorageClass": "GLACIER"}]
     assert rule["Expiration"]["Days"] == 365
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] == 365
     assert rule["Filter"] == {"Prefix": "copies/lab/"}
     assert rule["Status"] == "Enabled"
+    # A copy of today may list a content that came two years ago.
+    assert "Expiration" not in contents
+    assert contents["Filter"] == {"Prefix": "copies/lab.objects/"}
+    assert contents["Transitions"] == rule["Transitions"]
+
+
+def test_where_objects_stay_here_there_is_one_rule(make: Make) -> None:
+    place = make(objects=False)
+    assert place.ready().passed
+    assert [one["ID"] for one in rules(place)] == ["dr-offsite-copies-lab"]
 
 
 def test_a_bucket_that_is_ready_is_left_alone(make: Make, weather: tuple[str, Weather]) -> None:
@@ -45,16 +62,17 @@ def test_a_bucket_that_is_ready_is_left_alone(make: Make, weather: tuple[str, We
 def test_rules_of_others_stay_and_a_weakened_one_of_ours_is_corrected(place: Place) -> None:
     theirs = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 3}}
     place.ready()
-    (ours,) = rules(place)
-    weak = {**ours, "Expiration": {"Days": 400}, "Transitions": [{"Days": 300, "StorageClass": "GLACIER"}]}
+    mine, _ = ours(place)
+    weak = {**mine, "Expiration": {"Days": 400}, "Transitions": [{"Days": 300, "StorageClass": "GLACIER"}]}
     place.client.put_bucket_lifecycle_configuration(
         Bucket=place.bucket, LifecycleConfiguration={"Rules": [theirs, weak]}
     )
     place.ready()
     found = {one["ID"]: one for one in rules(place)}
     assert found["logs"]["Expiration"]["Days"] == 3
-    assert found[ours["ID"]]["Transitions"] == [{"Days": 90, "StorageClass": "GLACIER"}]
-    assert found[ours["ID"]]["Expiration"]["Days"] == 365
+    assert found[mine["ID"]]["Transitions"] == [{"Days": 90, "StorageClass": "GLACIER"}]
+    assert found[mine["ID"]]["Expiration"]["Days"] == 365
+    assert len(found) == 3
 
 
 def test_a_rule_of_others_that_removes_copies_early_is_refused_and_not_touched(place: Place) -> None:
@@ -90,8 +108,9 @@ def test_a_store_without_an_archive_gets_the_rest_of_the_rule(
     )
     ready = place.ready()
     assert "a move into the archive" in ready.sentence
-    (rule,) = rules(place)
+    rule, contents = ours(place)
     assert "Transitions" not in rule
+    assert "Transitions" not in contents
     assert rule["Expiration"]["Days"] == 365
 
 

@@ -17,9 +17,9 @@ from activities import entries
 from activities.engine import Engine
 from activities.postgres.backup import Backups
 from activities.postgres.dump import Dumps
-from activities.postgres.rebuild import Rebuilding
 from activities.postgres.restore_dump import DumpChecks
 from activities.postgres.sql import Sql
+from activities.rebuild import Rebuilding
 from activities.shelf import Shelf
 from activities.tokens import Tokens
 from domain import names
@@ -58,7 +58,7 @@ async def environment(
         dumps.verify_dump,
         Backups(*parts).verify_backup,
         DumpChecks(*parts).verify_restored,
-        Rebuilding(engine, tokens).ensure_catalogue_rebuilt,
+        Rebuilding(engine, tokens, state).ensure_catalogue_rebuilt,
         shelf.observe_entries,
         shelf.observe_entry,
         shelf.verify_files,

@@ -14,6 +14,7 @@ from domain.entries import Entry, files_sha256
 from domain.errors import BackupUnusable, DrError, Refused
 from domain.verification_far import ProveFarOrder
 from tests.faults.record import Seen
+from tests.hands.offsite.objects import COPY, far_contents, shelve
 from tests.hands.offsite.place import NOW, Place, tree
 from tests.hands.shelved import DAILY, shelved
 
@@ -31,9 +32,9 @@ class Far:
         self.place.copy()
         self.state = directory / "state"
 
-    def prove(self) -> RestoreProven:
+    def prove(self, entry_id: str = DAILY, sample: int = 20) -> RestoreProven:
         place = self.place
-        order = ProveFarOrder(target=place.target, policy=place.policy, entry_id=DAILY)
+        order = ProveFarOrder(target=place.target, policy=place.policy, entry_id=entry_id, sample=sample)
         fetching = OffsiteFetching(place.side(), place.tokens())
         return FarChecks(fetching, place.tokens(), self.state).verify_far_copy(order)
 
@@ -74,6 +75,19 @@ def test_a_shelf_that_says_something_else_than_the_copy_fails_it(far: Far) -> No
     proven = far.prove()
     assert not proven.passed
     assert {one.name: one.passed for one in proven.proofs}["as on the shelf"] is False
+
+
+def test_of_a_far_copy_of_objects_all_contents_are_looked_for_and_some_fetched(far: Far) -> None:
+    shelve(far.place, objects={f"object {number}": bytes([number]) * 1000 for number in range(30)})
+    far.place.copy()
+    proven = far.prove(COPY, sample=3)
+    assert proven.passed, proven.proofs
+    assert "3 contents of 30, all of which are there" in proven.proofs[0].evidence
+    assert far.left() == []
+    far.place.client.delete_object(Bucket=far.place.bucket, Key=min(far_contents(far.place)))
+    with pytest.raises(BackupUnusable, match="1 of 30 contents"):
+        far.prove(COPY, sample=3)
+    assert far.left() == []
 
 
 def _without_key(far: Far) -> None:
