@@ -20,7 +20,7 @@ from activities.redis_copy import RedisCopy
 from activities.redis_exchange import RedisExchange
 from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven, refuse_without_room
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
-from activities.redis_saving import rewrites
+from activities.redis_saving import how_far, rewrites, saving
 from activities.redis_server import FORBIDDEN, RedisServer, live, service_of
 from activities.secrets import Secrets
 from activities.tokens import Tokens
@@ -255,10 +255,11 @@ def _complete(server: RedisServer, kind: str) -> None:
         return
     server.set("appendonly", "yes")
     deadline = time.monotonic() + _LIMIT_SECONDS
+    progress = saving("the copy writes its append-only files")
     while rewrites(server):
         if time.monotonic() > deadline:
             raise Unavailable("the rewrite does not end", where=server.where, code="redis-save-slow")
-        beat("the copy writes its append-only files")
+        beat(how_far(progress, server.info("persistence")))
         time.sleep(_POLL_SECONDS)
     state = server.info("persistence")
     if not state.get("aof_enabled") or state.get("aof_last_bgrewrite_status") != "ok":
