@@ -22,6 +22,7 @@ from activities.redis_files import Place, RedisJobs, last_warnings, place_of, pr
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
 from activities.redis_saving import how_far, rewrites, saving
 from activities.redis_server import FORBIDDEN, RedisServer, live, service_of
+from activities.redis_settings import files_as_told
 from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.entries import Entry
@@ -30,7 +31,7 @@ from domain.holdings import compare_holdings
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name, volume_name
 from domain.order import ServiceTarget
 from domain.recovery import Proof
-from domain.redis_backups import AOF, RDB, RedisFiles, aof_limitation, files_in, refuse, version_limitation
+from domain.redis_backups import AOF, RDB, RedisFiles, aof_limitation, refuse, version_limitation
 from domain.redis_restore import RedisPrepared, RedisRestored, RedisRestoreOrder
 
 KIND = "redis-prepared"
@@ -146,7 +147,7 @@ class RedisRestoring:
     def _files(
         self, order: RedisRestoreOrder, service: ServiceTarget, container: ContainerState
     ) -> RedisFiles:
-        """Return how the server names its files: as it says, else as its arguments do."""
+        """Return how the server names its files: as it says, else as it is started."""
         if order.files is not None:
             return order.files.checked()
         if container.running:
@@ -158,8 +159,7 @@ class RedisRestoring:
             except Refused as refused:
                 if refused.code != FORBIDDEN:
                     raise  # with a wrong password we could not see it come up either
-        config = container.raw["Config"]
-        return files_in([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
+        return files_as_told(self._engine, container, service)
 
     def _copy(
         self,
