@@ -184,7 +184,9 @@ class Hands:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
         backups, protection, dumps = Backups(*parts), Protection(*parts), Dumps(*parts)
         retaining = Retaining(self._tokens, self._settings.state)
-        selftest = SelfTest(self._engine, self._networks, *parts[1:])
+        selftest = SelfTest(
+            self._engine, self._networks, *parts[1:], secrets=self._secrets, connect=s3_client
+        )
         return [
             protection.ensure_protected,
             protection.ensure_receiving,
