@@ -1,7 +1,8 @@
 """What of the due backups is there, and what is not due yet: asked only where something is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from temporalio import workflow
 
@@ -41,4 +42,5 @@ async def _standings(facts: Facts) -> Standings:
     if not workflow.patched(_SINCE):
         return Standings()
     order = StackOrder(stack=facts.stack.stack)
-    return await errand("Look at the schedules", Schedules.observe_schedules, order, control=True)
+    observe = cast("Callable[[Any, StackOrder], Standings]", Schedules.observe_schedules)
+    return await errand("Look at the schedules", observe, order, control=True)

@@ -127,6 +127,23 @@ def test_a_configuration_by_which_nothing_is_known_is_refused_before_anything_is
     assert "a-word-of-nobody" not in f"{error.value} {error.value.where} {error.value.hint}"
 
 
+def test_a_file_of_a_stopped_container_is_read_as_the_container_sees_it(store: Store) -> None:
+    store.stop()
+    only_here = store.state / "only-on-this-host"
+    only_here.write_text("not the container's")
+    (store.data / "told.conf").write_text("appendonly yes")
+    for name, target in {"link": "told.conf", "out": str(only_here), "circle": "circle"}.items():
+        (store.data / name).symlink_to(target)
+    container = store.raw["Id"]
+    for name in ("told.conf", "link"):
+        assert store.engine.file_in(container, f"/data/{name}", 100) == b"appendonly yes"
+    for name in ("out", "circle", "gone", "."):
+        with pytest.raises(OSError, match=r"it is|there is no end"):
+            store.engine.file_in(container, f"/data/{name}", 100)
+    with pytest.raises(OSError, match="it is too large"):
+        store.engine.file_in(container, "/data/told.conf", 5)
+
+
 def test_the_old_data_is_kept_until_it_is_released_and_is_not_discarded(store: Store) -> None:
     entry = taken(store, "rdb")
     lose_everything(store)
