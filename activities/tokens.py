@@ -16,7 +16,8 @@ from domain.order import Order
 from domain.paths import one_part
 
 _FROZEN_SECONDS = 0.5
-_admitted: ContextVar[Callable[[], None] | None] = ContextVar("admitted", default=None)
+admitted: ContextVar[Callable[[], None] | None] = ContextVar("admitted", default=None)
+"""What the hand that runs in this context asks before each change; nothing outside an admitted hand."""
 
 
 def require_admitted() -> None:
@@ -25,7 +26,7 @@ def require_admitted() -> None:
     Clients ask before each change: a process that was frozen must not go on where a later attempt,
     or a whole later recovery, has been meanwhile. Outside an admitted hand nothing is asked.
     """
-    ask = _admitted.get()
+    ask = admitted.get()
     if ask is not None:
         ask()
 
@@ -90,7 +91,7 @@ class Tokens:
             if older.overtaken_by(mine):
                 with suppress(FileNotFoundError):
                     (directory / older.name).unlink()
-        _admitted.set(lambda: _require_newest(directory, order, mine))
+        admitted.set(lambda: _require_newest(directory, order, mine))
 
 
 def _attempts(directory: Path) -> Iterator[_Attempt]:

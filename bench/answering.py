@@ -26,6 +26,7 @@ from domain import names
 from domain.order import Order, Outcome, Value
 from tests.runbooks.conftest import Hands
 from worker import wiring
+from worker.backup_metrics import BackupMetrics
 from worker.settings import Settings
 from worker.workflows import WORKFLOWS
 
@@ -106,6 +107,10 @@ class Answering:
     def control(self) -> list[Callable[..., Any]]:
         """Return the real hands of the control queue."""
         return self._real.control()
+
+    def backup_metrics(self) -> BackupMetrics:
+        """Return the real reader of the ages of backups."""
+        return self._real.backup_metrics()
 
     def host(self) -> list[Callable[..., Any]]:
         """Return the hands that answer."""

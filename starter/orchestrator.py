@@ -1,7 +1,7 @@
 """What the operator's side asks of Temporal: start, look, decide."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ T = TypeVar("T")
 _ANSWER_WITHIN = timedelta(seconds=20)
 _POLLED_WITHIN = timedelta(seconds=75)
 """A poll that waits for work is renewed every minute."""
+_POLLERS_EVERY_SECONDS = 5.0
 _KINDS: dict[str, type[DrError]] = {
     kind.__name__: kind for kind in (Refused, BackupUnusable, Unavailable, VerificationFailed)
 }
@@ -103,7 +104,7 @@ async def execute(
 ) -> M:
     """Run a short workflow to its end and return its result; its failure becomes one of our errors."""
     handle = await start(client, settings, workflow, request, f"errand/{workflow}/{_unique()}", result)
-    return await result_of(handle)
+    return await _while_polled(result_of(handle), client, settings)
 
 
 async def start(
@@ -138,6 +139,19 @@ async def result_of(handle: WorkflowHandle[Any, M]) -> M:
             raise _ours(error.cause) from None
         finally:
             beside.cancel()
+
+
+async def _while_polled(result: Coroutine[Any, Any, M], client: Client, settings: Settings) -> M:
+    """Wait for a result as long as a worker polls; without one it would never come."""
+    waiting = asyncio.create_task(result)
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=_POLLERS_EVERY_SECONDS)
+            if done:
+                return waiting.result()
+            await _require_pollers(client, settings)
+    finally:
+        waiting.cancel()
 
 
 def _ours(cause: BaseException) -> DrError:

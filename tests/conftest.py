@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from activities.tokens import admitted
+
 pytest_plugins = ["tests.faults.record", "tests.e2e.session"]
 
 TESTS = Path(__file__).parent
@@ -32,3 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in TIER_OF_FOLDER:
             item.add_marker(TIER_OF_FOLDER[folder])
+
+
+@pytest.fixture(autouse=True)
+def nothing_admitted() -> None:
+    """Have no test go on as the hand that the test before it called in the same thread."""
+    admitted.set(None)

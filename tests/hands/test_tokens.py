@@ -104,6 +104,16 @@ def test_of_attempts_admitted_at_once_the_latest_alone_goes_on(tmp_path: Path) -
     assert passed == [False] * 7 + [True]
 
 
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_no_test_goes_on_as_a_hand_of_the_test_before_it(tmp_path: Path, turn: str) -> None:
+    require_admitted()
+    tokens = Tokens(tmp_path)
+    tokens.admit(order(1, 10, turn), "lab")
+    copy_context().run(lambda: tokens.admit(order(1, 20, turn), "lab"))
+    with pytest.raises(Refused, match="later attempt"):
+        require_admitted()
+
+
 def test_what_an_attempt_overtook_is_not_kept(tmp_path: Path) -> None:
     for run, dispatched in ((1, 10), (1, 20), (2, 5), (2, 7)):
         Tokens(tmp_path).admit(order(run, dispatched), "lab")
