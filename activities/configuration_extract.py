@@ -79,9 +79,24 @@ def _write(members: Mapping[str, Member], to: Path, entry_id: str) -> None:
 
 def _same(members: Mapping[str, Member], to: Path) -> bool:
     """Tell whether an earlier attempt has written all of it."""
-    if not to.is_dir() or plain_files.strange_in(to):
+    if not to.is_dir():
         return False
-    there = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
+    there = {
+        str(Path(folder, name).relative_to(to))
+        for folder, folders, files in os.walk(to)
+        for name in (*files, *(one for one in folders if Path(folder, one).is_symlink()))
+    }
     if there != set(members):
         return False
-    return all((to / name).read_bytes() == member.content for name, member in members.items())
+    return all(_is(to / name, member) for name, member in members.items())
+
+
+def _is(path: Path, member: Member) -> bool:
+    """Tell whether a path is what a member would be written as; no link is followed."""
+    if path.is_symlink() or member.is_link:
+        said = os.readlink(os.fsencode(path)) if path.is_symlink() else None  # noqa: PTH115 - as it is spelled
+        return member.is_link and said == member.content
+    try:
+        return plain_files.read(path, len(member.content)) == member.content
+    except OSError:
+        return False

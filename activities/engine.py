@@ -8,6 +8,7 @@ import docker
 from docker.errors import APIError, NotFound
 
 from activities.engine_errors import CONFLICT, changing, speaking
+from activities.engine_files import Files
 from activities.engine_networks import Networks
 from activities.engine_transport import ask_before_each_change
 from activities.job import ContainerState, Executed, Job, image_operand, operand, state_of, what_differs
@@ -18,7 +19,7 @@ from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 __all__ = ["ContainerState", "Engine", "Executed", "Job"]
 
 
-class Engine(Networks):
+class Engine(Networks, Files):
     """One Docker engine."""
 
     def __init__(self, client: docker.DockerClient) -> None:

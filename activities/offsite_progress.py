@@ -2,23 +2,39 @@
 
 import threading
 import time
+from collections.abc import Callable
 
+from activities.pulse import beat
 from domain.backups import spoken_bytes
-from domain.durations import spoken
+from domain.progress import progress_sentence
 
 
 class Progress:
     """Counts bytes from several threads; the sentence is for heartbeats."""
 
-    def __init__(self, what: str, total_bytes: int) -> None:
-        """``what`` begins the sentence."""
-        self._what = what
+    def __init__(
+        self,
+        what: str,
+        total_bytes: int | None,
+        *,
+        about: bool = False,
+        unit: Callable[[float], str] = spoken_bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``what`` begins the sentence; ``None`` is a total that nobody knows.
+
+        With ``about`` the total is only expected. ``unit`` spells what is counted when it is no bytes.
+        """
+        self.what = what
         self._total = total_bytes
+        self._about = about
+        self._unit = unit
+        self._clock = clock
         self._done = 0
         self._before = 0
         """What was behind us already when we began to look."""
         self._lock = threading.Lock()
-        self._begun = time.monotonic()
+        self._begun = clock()
 
     def add(self, count: int) -> None:
         """Count bytes that are behind us."""
@@ -29,13 +45,19 @@ class Progress:
         """Take over how far somebody else says to be; the rate is that since the first time."""
         with self._lock:
             if self._done == 0:
-                self._before, self._begun = done, time.monotonic()
+                self._before, self._begun = done, self._clock()
             self._done = done
             self._total = self._total if total_bytes is None else total_bytes
 
     def more(self, count: int) -> None:
         """Add bytes that turned out to be due as well."""
-        self._total += count
+        with self._lock:
+            self._total = (self._total or 0) + count
+
+    def tell(self, done: int, total_bytes: int | None = None) -> None:
+        """Take over how far somebody else says to be, and beat with it."""
+        self.at(done, total_bytes)
+        beat(self.sentence())
 
     @property
     def done(self) -> int:
@@ -45,17 +67,16 @@ class Progress:
     @property
     def seconds(self) -> float:
         """Return how long it has been going on."""
-        return time.monotonic() - self._begun
+        return self._clock() - self._begun
 
     def sentence(self) -> str:
         """Return how far it is."""
-        seconds, done = self.seconds, min(self._done, self._total)
-        rate = max(done - self._before, 0) / seconds if seconds > 0 else 0.0
-        percent = 100 * done // self._total if self._total else 100
-        left = (
-            f", about {spoken((self._total - done) / rate)} left" if rate > 0 and done < self._total else ""
-        )
-        return (
-            f"{self._what} {percent} %: {spoken_bytes(done)} of {spoken_bytes(self._total)},"
-            f" {spoken_bytes(rate)} a second{left}"
+        return progress_sentence(
+            self.what,
+            self._done,
+            self._total,
+            seconds=self.seconds,
+            before=self._before,
+            about=self._about,
+            unit=self._unit,
         )

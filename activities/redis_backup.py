@@ -143,14 +143,14 @@ class RedisBackups:
         try:
             began = datetime.now(UTC)
             take = self._snapshot if kind == RDB else self._append_only
-            take(order.target, source, partial)
+            take(order.target, source, partial, found[0].bytes if found else source.bytes[kind])
             return self._finish(order, source, partial, began, self._held(copy, partial, kind))
         finally:
             copy.remove()
             if partial.is_dir():
                 shutil.rmtree(partial)
 
-    def _snapshot(self, target: Target, source: _Source, partial: Path) -> None:
+    def _snapshot(self, target: Target, source: _Source, partial: Path, expected: int) -> None:
         """Have the server save, copy what it saved, and see that it is what was asked for."""
         since = int(datetime.now(UTC).timestamp())
 
@@ -160,20 +160,21 @@ class RedisBackups:
 
         asked = ensure_saved(source.server, why_not)
         jobs = RedisJobs(self._engine, target, source.service, _PURPOSE)
-        jobs.copy_snapshot(source.place, source.files, partial, SNAPSHOT)
+        jobs.copy_snapshot(source.place, source.files, partial, SNAPSHOT, expected)
         wrong, begun = jobs.check_snapshot(partial, SNAPSHOT)
         if not wrong and (begun is None or begun < asked):
             wrong = "it is older than the snapshot that was asked for"
         if wrong:
             raise _unusable(f"the snapshot of Redis: {wrong}", source)
 
-    def _append_only(self, target: Target, source: _Source, partial: Path) -> None:
+    def _append_only(self, target: Target, source: _Source, partial: Path, expected: int) -> None:
         """Copy the append-only files until what was copied ends with a whole command, as it mostly does."""
         jobs = RedisJobs(self._engine, target, source.service, _PURPOSE)
         wrong = ""
         with rewrites_held_back(source.server, self._records, _journal(target, source.service)):
             for _ in range(_TORN_TIMES):
-                if not jobs.copy_append_only(source.place, source.files, partial) or rewrites(source.server):
+                whole = jobs.copy_append_only(source.place, source.files, partial, expected)
+                if not whole or rewrites(source.server):
                     wrong = "somebody rewrote them while they were copied"
                     continue
                 wrong = jobs.check_append_only(partial, source.files)

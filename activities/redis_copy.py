@@ -14,8 +14,10 @@ from pathlib import Path
 
 from activities import plain_files
 from activities.engine import ContainerState, Engine, Job
+from activities.offsite_progress import Progress
 from activities.pulse import beat
-from activities.redis_files import last_warnings
+from activities.reading import Reading
+from activities.redis_files import last_warnings, size_of
 from activities.redis_server import LOADING, RedisServer, at_socket
 from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.names import LABEL_ROLE, LABEL_STACK
@@ -94,7 +96,8 @@ class RedisCopy:
         )
         self.engine.remove(job.name, force=True)
         said = f"copying {directory.name} into {self.volume}"
-        state, log, _ = self.engine.follow(job, lambda _: beat(said), limit_seconds=24 * 3600.0)
+        reading = Reading(self.engine, job.name, said, size_of(directory))
+        state, log, _ = self.engine.follow(job, reading, limit_seconds=24 * 3600.0)
         self.engine.remove(state.id, force=True)
         if "No space left" in log:
             raise Refused(f"the disk is full: {said}", where=self.volume, code="no-room")
@@ -181,13 +184,14 @@ class RedisCopy:
 
     def _wait(self, server: RedisServer) -> None:
         deadline = time.monotonic() + _START_SECONDS
+        progress = Progress("the copy loads", None)
         while True:
             try:
                 state = server.info("persistence")
                 if not state.get("loading"):
                     return
-                done = float(state.get("loading_loaded_perc", 0))
-                beat(f"the copy loads: {done:.0f} %")
+                total = int(state.get("loading_total_bytes", 0))
+                progress.tell(int(state.get("loading_loaded_bytes", 0)), total or None)
             except Unavailable as error:
                 found = self.engine.look(self.name)
                 if found is None or found.status in {"exited", "dead"}:

@@ -1,16 +1,18 @@
 """Short jobs on the files of Redis, in containers of the server's own image without network."""
 
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from activities import plain_files
 from activities.engine import ContainerState, Engine, Job
-from activities.pulse import beat
+from activities.offsite_progress import Progress
+from activities.reading import Reading
 from activities.room import no_room
-from domain.backups import spoken_bytes
 from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_ROLE, LABEL_STACK
 from domain.order import ServiceTarget, Target
@@ -119,15 +121,17 @@ class RedisJobs:
         for job in self._engine.labelled(*(f"{key}={value}" for key, value in self.labels.items())):
             self._engine.remove(job.id, force=True)
 
-    def copy_snapshot(self, place: Place, files: RedisFiles, partial: Path, name: str) -> None:
+    def copy_snapshot(
+        self, place: Place, files: RedisFiles, partial: Path, name: str, expected: int = 0
+    ) -> None:
         """Copy the snapshot file, as a whole: a server replaces it by a rename."""
-        code, said = self._copy(_COPY_SNAPSHOT, place, partial, files.snapshot, name)
+        code, said = self._copy(_COPY_SNAPSHOT, place, partial, expected, files.snapshot, name)
         if code != 0:
             raise self._not_copied(files.snapshot, code, said)
 
-    def copy_append_only(self, place: Place, files: RedisFiles, partial: Path) -> bool:
+    def copy_append_only(self, place: Place, files: RedisFiles, partial: Path, expected: int = 0) -> bool:
         """Copy the directory of append-only files; tell whether nobody rewrote them meanwhile."""
-        code, said = self._copy(_COPY_AOF, place, partial, files.aof_directory, files.manifest)
+        code, said = self._copy(_COPY_AOF, place, partial, expected, files.aof_directory, files.manifest)
         if code not in {0, CHANGED}:
             raise self._not_copied(files.aof_directory, code, said)
         return code == 0
@@ -166,8 +170,9 @@ class RedisJobs:
             )
         return found.group(1)
 
-    def _copy(self, script: str, place: Place, partial: Path, *words: str) -> tuple[int, str]:
+    def _copy(self, script: str, place: Place, partial: Path, expected: int, *words: str) -> tuple[int, str]:
         whose = partial.lstat()
+        progress = Progress(f"copying {words[0]}", expected or None, about=True)
         source = {place.source: "/volume:ro", **_mounted(partial, "/to:rw")}
         return self._run(
             "copy",
@@ -176,14 +181,16 @@ class RedisJobs:
             source,
             user="0:0",
             capabilities=("DAC_OVERRIDE", "CHOWN", "FOWNER"),
-            tell=lambda: beat(f"copying {words[0]}: {spoken_bytes(_size(partial))} copied"),
+            tell=lambda _: progress.tell(size_of(partial)),
         )  # fmt: skip
 
     def _read(self, what: str, command: tuple[str, ...], directory: Path) -> tuple[int, str]:
         whose = directory.lstat()
         user = f"{whose.st_uid}:{whose.st_gid}"
-        said = f"{what} reads the backup"
-        return self._run(what, command, _mounted(directory, "/from:ro"), user=user, tell=lambda: beat(said))
+        # A check of append-only files reads a copy that it makes first.
+        due = size_of(directory) * (1 if what == "check-rdb" else 2)
+        reading = Reading(self._engine, f"{self._name}-{what}", f"{what} reads the backup", due)
+        return self._run(what, command, _mounted(directory, "/from:ro"), user=user, tell=reading)
 
     def _run(
         self,
@@ -193,7 +200,7 @@ class RedisJobs:
         *,
         user: str,
         capabilities: tuple[str, ...] = (),
-        tell: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> tuple[int, str]:
         job = Job(
             name=f"{self._name}-{what}",
@@ -207,7 +214,7 @@ class RedisJobs:
         )
         # The answer of an earlier attempt may be stale.
         self._engine.remove(job.name, force=True)
-        state, log, _ = self._engine.follow(job, lambda _: tell(), limit_seconds=_LIMIT_SECONDS)
+        state, log, _ = self._engine.follow(job, tell, limit_seconds=_LIMIT_SECONDS)
         self._engine.remove(state.id, force=True)
         return state.exit_code or 0, log
 
@@ -249,5 +256,11 @@ def _complaint(said: str, code: int) -> str:
     return (wrong or lines or [f"status {code}"])[-1]
 
 
-def _size(directory: Path) -> int:
-    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files below a directory, in which a job may work at the moment."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                total += Path(folder, name).lstat().st_size
+    return total

@@ -20,8 +20,9 @@ from activities.redis_contents import keys_in, keyspace, lasting_in, read_held
 from activities.redis_copy import RedisCopy
 from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
-from activities.redis_saving import rewrites
+from activities.redis_saving import how_far, rewrites, saving
 from activities.redis_server import FORBIDDEN, LOADING, RedisServer, live, service_of
+from activities.redis_settings import files_as_told
 from activities.room import refuse_without_room
 from activities.secrets import Secrets
 from activities.tokens import Tokens
@@ -32,7 +33,7 @@ from domain.holdings import compare_holdings
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name, volume_name
 from domain.order import ServiceTarget
 from domain.recovery import Proof
-from domain.redis_backups import AOF, RDB, RedisFiles, aof_limitation, files_in, refuse, version_limitation
+from domain.redis_backups import AOF, RDB, RedisFiles, aof_limitation, refuse, version_limitation
 from domain.redis_restore import RedisPrepared, RedisRestored, RedisRestoreOrder
 
 KIND = "redis-prepared"
@@ -148,7 +149,7 @@ class RedisRestoring:
     def _files(
         self, order: RedisRestoreOrder, service: ServiceTarget, container: ContainerState
     ) -> RedisFiles:
-        """Return how the server names its files: as it says, else as its arguments do."""
+        """Return how the server names its files: as it says, else as it is started."""
         if order.files is not None:
             return order.files.checked()
         if container.running:
@@ -160,8 +161,7 @@ class RedisRestoring:
             except Refused as refused:
                 if refused.code != FORBIDDEN:
                     raise  # with a wrong password we could not see it come up either
-        config = container.raw["Config"]
-        return files_in([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
+        return files_as_told(self._engine, container, service)
 
     def _copy(
         self,
@@ -250,10 +250,11 @@ def _complete(server: RedisServer, kind: str) -> None:
         return
     server.set("appendonly", "yes")
     deadline = time.monotonic() + _LIMIT_SECONDS
+    progress = saving("the copy writes its append-only files")
     while rewrites(server):
         if time.monotonic() > deadline:
             raise Unavailable("the rewrite does not end", where=server.where, code="redis-save-slow")
-        beat("the copy writes its append-only files")
+        beat(how_far(progress, server.info("persistence")))
         time.sleep(_POLL_SECONDS)
     state = server.info("persistence")
     if not state.get("aof_enabled") or state.get("aof_last_bgrewrite_status") != "ok":

@@ -5,15 +5,17 @@ before it is changed, so that a killed worker's next attempt puts it back (F-J3)
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from activities.offsite_progress import Progress
 from activities.pulse import beat
 from activities.records import Records
 from activities.redis_server import LOADING, BusyError, RedisServer
 from activities.room import no_room
 from domain.errors import Refused, Unavailable
+from domain.progress import keys
 
 KIND = "redis-rewrite"
 _SETTING = "auto-aof-rewrite-percentage"
@@ -42,8 +44,9 @@ def ensure_saved(server: RedisServer, why_not: Callable[[], str]) -> int:
             if error.code == LOADING:
                 raise
             raise _failed(server, why_not() or error.what) from None
+    progress = saving("Redis writes its snapshot")
     while (state := server.info("persistence")).get("rdb_bgsave_in_progress"):
-        _pause(deadline, server, f"Redis writes its snapshot: {_progress(state)}")
+        _pause(deadline, server, how_far(progress, state))
     if state.get("rdb_last_bgsave_status") != "ok":
         raise _failed(server, why_not())
     if int(state.get("rdb_last_save_time", 0)) < asked:
@@ -106,9 +109,14 @@ def _pause(deadline: float, server: RedisServer, sentence: str) -> None:
     time.sleep(_POLL_SECONDS)
 
 
-def _progress(state: dict[str, Any]) -> str:
-    done, total = (
-        int(state.get("current_save_keys_processed", 0)),
-        int(state.get("current_save_keys_total", 0)),
-    )
-    return f"{done:,} of {total:,} keys" if total else "it has begun"
+def saving(what: str) -> Progress:
+    """Return what counts the keys that a child of the server has written."""
+    return Progress(what, None, unit=keys)
+
+
+def how_far(progress: Progress, state: Mapping[str, Any]) -> str:
+    """Return how far such a child is, as the server says it; older ones do not."""
+    total = int(state.get("current_save_keys_total", 0))
+    if total:
+        progress.at(int(state.get("current_save_keys_processed", 0)), total)
+    return progress.sentence()

@@ -1,6 +1,7 @@
 """Backups that are one sealed file: made and read in memory, so that none of it is on a disk in clear."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from activities.pulse import beat
+from activities.offsite_progress import Progress
 from domain.holdings import SAMPLES, Holding, Sample
 
 Ask = Callable[[str], dict[str, Any] | None]
@@ -48,7 +48,7 @@ def read_index(ask: Ask, uid: str, like: Holding | None = None) -> Holding | Non
     key = str(index.get("primaryKey") or "id")
     count = int((ask(f"{place}/stats") or {}).get("numberOfDocuments") or 0)
     if count <= _WHOLE and (like is None or like.digest or not like.count):
-        return _whole(ask, uid, place, key)
+        return _whole(ask, uid, place, key, count)
     if like is not None:
         wanted = [sample.name for sample in like.samples]
         found = [(one, ask(f"{place}/documents/{quote(one, safe='')}")) for one in wanted]
@@ -113,16 +113,21 @@ def _began_before(task: Mapping[str, Any], until: datetime) -> bool:
     return bool(task.get("startedAt")) and at(task["startedAt"]) < until
 
 
-def _whole(ask: Ask, uid: str, place: str, key: str) -> Holding:
+def _whole(ask: Ask, uid: str, place: str, key: str, count: int) -> Holding:
     documents: dict[str, str] = {}
+    progress = Progress(f"search: reading {uid}", count, unit=_documents)
     while page := _page(ask, place, key, len(documents), _PAGE):
         if page.keys() <= documents.keys():
             break
         documents |= page
-        beat(f"search: {len(documents)} documents of {uid} read")
+        progress.tell(len(documents))
     lines = "\n".join(f"{name}\t{digest}" for name, digest in sorted(documents.items()))
     digest = hashlib.sha256(lines.encode()).hexdigest() if documents else ""
     return Holding(name=uid, count=len(documents), digest=digest, samples=_samples(documents))
+
+
+def _documents(count: float) -> str:
+    return f"{count:,.0f} documents"
 
 
 def _page(ask: Ask, place: str, key: str, offset: int, limit: int) -> dict[str, str]:

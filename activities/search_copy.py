@@ -8,6 +8,7 @@ from typing import Any
 
 from activities.engine import Engine, Job
 from activities.pulse import beat
+from activities.reading import Reading
 from activities.search_files import FILES, SNAPSHOT
 from activities.search_place import SearchPlace
 from domain.entries import Entry
@@ -74,7 +75,7 @@ class SearchCopy:
             labels=self._labels,
             capabilities=("DAC_OVERRIDE", "CHOWN", "FOWNER"),
         )
-        self._fill(fill)
+        self._fill(fill, entry)
         self._engine.ensure_job(self._server(entry))
         self._wait(entry)
 
@@ -137,11 +138,10 @@ class SearchCopy:
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in self._labels.items())
 
-    def _fill(self, job: Job) -> None:
+    def _fill(self, job: Job, entry: Entry) -> None:
         self._engine.remove(job.name, force=True)
-        state, said, _ = self._engine.follow(
-            job, lambda _: beat("search: a volume of its own is filled"), limit_seconds=_FILL_SECONDS
-        )
+        reading = Reading(self._engine, job.name, f"search: copying {entry.id}", entry.bytes)
+        state, said, _ = self._engine.follow(job, reading, limit_seconds=_FILL_SECONDS)
         self._engine.remove(job.name, force=True)
         if state.exit_code == _NOT_EMPTY:
             raise Refused(

@@ -1,6 +1,7 @@
 """The files of a search engine's backups: fetched out of its volume, and read to their end once."""
 
 import json
+import os
 import posixpath
 import tarfile
 import zlib
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from activities import plain_files
 from activities.engine import Engine, Job
-from activities.pulse import beat
+from activities.offsite_progress import Progress
+from activities.reading import Reading
 from activities.search_place import SearchPlace
-from domain.backups import spoken_bytes
 from domain.errors import BackupUnusable, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Target
@@ -61,9 +62,8 @@ def fetch(
         capabilities=("DAC_OVERRIDE", "CHOWN", "FOWNER"),
     )
     engine.remove(job.name, force=True)
-    state, said, _ = engine.follow(
-        job, lambda line: beat(line or f"search: the {kind} is copied"), limit_seconds=_SECONDS
-    )
+    reading = Reading(engine, job.name, f"search: copying the {kind}", None)
+    state, said, _ = engine.follow(job, reading, limit_seconds=_SECONDS)
     engine.remove(job.name, force=True)
     if state.exit_code != 0:
         raise Unavailable(
@@ -85,6 +85,7 @@ def read_through(path: Path, kind: str) -> str:
             open(handle, "rb", closefd=False) as file,
             tarfile.open(fileobj=file, mode="r|gz") as archive,
         ):
+            progress = Progress(f"search: reading the {kind}", os.fstat(handle).st_size)
             for entry in archive:
                 members += 1
                 held = archive.extractfile(entry) if entry.isreg() else None
@@ -96,7 +97,8 @@ def read_through(path: Path, kind: str) -> str:
                 read += len(first)
                 while piece := held.read(_CHUNK_BYTES):
                     read += len(piece)
-                beat(f"search: {spoken_bytes(read)} of the {kind} read")
+                    progress.tell(file.tell())
+                progress.tell(file.tell())
                 if members > _MEMBERS:
                     raise _damaged(kind, "it has members without end")
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:

@@ -28,6 +28,8 @@ class KeptFile(Value):
     member: str
     path: str
     mode: int
+    link: str = ""
+    """Where it leads, when it is a link; what is there is a member too."""
 
 
 class KeptService(Value):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
 
 from domain.errors import Refused
 from domain.order import Value
@@ -40,22 +39,6 @@ class RedisFiles(Value):
         for name in (self.snapshot, self.aof_directory, self.aof_name):
             one_part(name, "a file name in the settings of Redis")
         return self
-
-
-def files_in(arguments: Iterable[str]) -> RedisFiles:
-    """Return what the arguments of a server say of its files; what they do not say is as usual."""
-    words = list(arguments)
-    said = {
-        word.removeprefix("--").lower(): after for word, after in pairwise(words) if word.startswith("--")
-    }
-    usual = RedisFiles()
-    return RedisFiles(
-        directory=said.get("dir", usual.directory),
-        snapshot=said.get("dbfilename", usual.snapshot),
-        aof_directory=said.get("appenddirname", usual.aof_directory),
-        aof_name=said.get("appendfilename", usual.aof_name),
-        append_only=said.get("appendonly", "no").lower() == "yes",
-    ).checked()
 
 
 def version_of(text: str) -> tuple[int, int] | None:

@@ -5,7 +5,9 @@ What was not shown is ``None`` and never passes: a verification that could not l
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, model_validator
 
 from domain.dumps import RestoreProven
 from domain.entries import Entry
@@ -29,7 +31,15 @@ class Checked(Value):
     evidence: Quoted
     why: str = ""
     """Why just this entry: ``the latest``, ``by chance``, ``the oldest``."""
+    not_due_until: AwareDatetime | None = None
+    """It is missing because its first time has not come; only what was not shown can be so."""
     proofs: tuple[Proof, ...] = ()
+
+    @model_validator(mode="after")
+    def _prove_unshown(self) -> Self:
+        if self.not_due_until is not None and (self.passed is not None or self.entry_id):
+            raise ValueError("what is not due yet is not there, and shows nothing")
+        return self
 
     @property
     def title(self) -> str:
@@ -112,14 +122,20 @@ def judged(due: Sequence[Due], checks: Sequence[Checked]) -> tuple[bool, str]:
     if missing:
         return False, f"not looked at: {', '.join(missing[:5])}"
     restored = [check for check in checks if check.what == "restored" and check.passed]
+    waiting = [check for check in checks if check.not_due_until is not None]
+    later = "".join(f"; {check.title}, {check.evidence}" for check in waiting)
     if not restored:
-        return False, "no backup was restored"
-    return True, f"all {len(due)} kinds of backups are there and fresh; {len(restored)} were restored"
+        return False, f"no backup was restored{later}"
+    of_kinds = {(check.store, check.kind) for check in waiting if check.kind}
+    there = f"{len(due) - len(of_kinds)} of {len(due)}" if of_kinds else f"all {len(due)}"
+    return True, f"{there} kinds of backups are there and fresh; {len(restored)} were restored{later}"
 
 
 def _unseen(one: Due, checks: Sequence[Checked]) -> list[Looked]:
     mine = [check for check in checks if (check.store, check.kind) == one.place]
     if one.optional and not mine:
+        return []
+    if mine and all(check.not_due_until is not None for check in mine):
         return []
     seen = {check.what for check in mine if check.passed}
     excused = {check.what for check in mine if check.passed is None and _excused(check, (one,))}
@@ -127,6 +143,8 @@ def _unseen(one: Due, checks: Sequence[Checked]) -> list[Looked]:
 
 
 def _excused(check: Checked, due: Sequence[Due]) -> bool:
-    """Tell whether it may be unshown: only the age of what the stack file itself pauses."""
+    """Tell whether it may be unshown: the age of what the stack file itself pauses, what is not due yet."""
+    if check.not_due_until is not None:
+        return True
     paused = {one.place for one in due if one.paused_because}
     return check.what == "fresh" and (check.store, check.kind) in paused

@@ -42,7 +42,8 @@ def verify_all(stack: str, *, backup: str, as_json: bool) -> Exit:
 def _draw(console: Console, found: VerificationReport) -> None:
     for check in found.checks:
         why = f" ({check.why})" if check.why else ""
-        console.print(f"{_WORD[check.passed]:>9}  {plain(check.title)}{why}: {plain(check.evidence)}")
+        word = _WORD[check.passed] if check.not_due_until is None else "not due"
+        console.print(f"{word:>9}  {plain(check.title)}{why}: {plain(check.evidence)}")
         for proof in check.proofs:
             if proof.passed is not True:
                 console.print(

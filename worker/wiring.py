@@ -15,6 +15,7 @@ from activities.configuration_compose import Compose
 from activities.configuration_extract import ConfigurationExtracting
 from activities.configuration_proof import ConfigurationProofs
 from activities.containers import Containers
+from activities.due import Schedules
 from activities.engine import Engine
 from activities.hasura import Hasura
 from activities.history import Histories
@@ -140,6 +141,7 @@ class Hands:
             People(self._settings.state, self._channels()).ensure_told,
             VerificationReports(self._settings.state).ensure_verification_recorded,
             OpenRuns(temporal).observe_open_recovery,
+            Schedules(temporal).observe_schedules,
         ]
 
     def _channels(self) -> Channels:
@@ -184,7 +186,9 @@ class Hands:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
         backups, protection, dumps = Backups(*parts), Protection(*parts), Dumps(*parts)
         retaining = Retaining(self._tokens, self._settings.state)
-        selftest = SelfTest(self._engine, self._networks, *parts[1:])
+        selftest = SelfTest(
+            self._engine, self._networks, *parts[1:], secrets=self._secrets, connect=s3_client
+        )
         return [
             protection.ensure_protected,
             protection.ensure_receiving,

@@ -16,8 +16,10 @@ with workflow.unsafe.imports_passed_through():
     from domain.verification import Checked, Looked
     from domain.verification_due import allowed_age
     from domain.verification_far import ProveFarOrder, far_pick, look_far
+    from domain.verification_standing import not_yet
     from workflows.errand import errand
     from workflows.pace import Trouble
+    from workflows.verification_due import first_due
 
 
 async def far_copies(facts: Facts, entries: Sequence[Entry], seed: int, as_of: datetime) -> list[Checked]:
@@ -31,6 +33,9 @@ async def far_copies(facts: Facts, entries: Sequence[Entry], seed: int, as_of: d
     except ActivityError as error:
         return [_check("far listed", passed=False, evidence=Trouble.of(error).sentence)]
     within = allowed_age(facts.stack, Job.OFFSITE)
+    nothing = not listed.entries and not listed.strangers
+    if nothing and (first := await first_due(facts, Job.OFFSITE, within)) is not None:
+        return [not_yet(_check("far listed", passed=False, evidence=""), *first)]
     found = look_far(listed, entries, within=within, as_of=as_of)
     chosen = far_pick(listed, seed, as_of=as_of)
     if chosen is None:

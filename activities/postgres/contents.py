@@ -2,15 +2,16 @@
 
 from psycopg import sql as compose
 
+from activities.offsite_progress import Progress
 from activities.postgres.dump import MEMBERSHIPS, ROLES
 from activities.postgres.dump_contents import read_sequences
 from activities.postgres.sql import Connection
-from activities.pulse import beat
 from domain.contents import Contents, TableState
 
 _OURS = "nspname <> 'information_schema' AND nspname <> 'dr' AND nspname !~ '^pg_'"
 _TABLES = f"""
-SELECT nspname::text, relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+SELECT nspname::text, relname::text, relpages::int8 * current_setting('block_size')::int8
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind = 'r' AND relpersistence = 'p' AND {_OURS} ORDER BY 1, 2
 """  # noqa: S608 - constant text
 _COUNTS = f"""
@@ -35,8 +36,12 @@ def read_contents(connection: Connection) -> Contents:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         tables = []
-        for schema, name in connection.execute(_TABLES.encode()).fetchall():
-            beat(f"counting {schema}.{name}")
+        found = connection.execute(_TABLES.encode()).fetchall()
+        done, progress = 0, Progress("", sum(int(str(row[2])) for row in found), about=True)
+        for schema, name, size in found:
+            progress.what = f"counting {schema}.{name}"
+            progress.tell(done)
+            done += int(str(size))
             query = compose.SQL("SELECT count(*) FROM {}").format(compose.Identifier(str(schema), str(name)))
             tables.append(TableState(name=f"{schema}.{name}", rows=_number(connection, query) or 0))
         row = connection.execute(_COUNTS.encode()).fetchone() or (0,) * 5

@@ -235,7 +235,7 @@ class Dumps:
                 job = jobs.database(database.name, database.file, str(snapshot), compressed=order.compressed)
                 self._engine.ensure_job(job)
                 state = read_database(connection, database.name, sequences, budget)
-                jobs.follow(job, database.file, what)
+                jobs.follow(job, database.file, what, database.bytes)
         return state.model_copy(update={"file": database.file, "bytes": database.bytes})
 
     def _finish(

@@ -15,6 +15,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql as compose
 
+from activities.offsite_progress import Progress
 from activities.postgres.sql import Connection
 from activities.pulse import beat
 from domain.contents import DatabaseState, SequenceState, TableState
@@ -52,7 +53,8 @@ _TABLES: LiteralString = """
 SELECT n.nspname::text, c.relname::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
        CASE WHEN n.nspname = 'dr' THEN 'it is the ledger''s'
             WHEN c.relpersistence = 'u' THEN 'it is unlogged'
-            WHEN e.objid IS NOT NULL THEN 'it belongs to an extension' ELSE '' END
+            WHEN e.objid IS NOT NULL THEN 'it belongs to an extension' ELSE '' END,
+       coalesce(pg_relation_size(c.oid), 0)::int8
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
  WHERE c.relkind = 'r' AND c.relpersistence <> 't'
@@ -138,11 +140,15 @@ def read_database(
     """
     tables: list[TableState] = []
     left_out: list[str] = []
-    for schema, table, spelled, why_not in connection.execute(_TABLES).fetchall():
+    found = connection.execute(_TABLES).fetchall()
+    done, progress = 0, Progress("", sum(int(str(row[4])) for row in found if not row[3]))
+    for schema, table, spelled, why_not, size in found:
         if why_not:
             left_out.append(f"{spelled} is not compared: {why_not}")
             continue
-        beat(f"counting {spelled}")
+        progress.what = f"counting {name}, now {spelled}"
+        progress.tell(done)
+        done += int(str(size))
         state = _read_table(connection, compose.Identifier(str(schema), str(table)), str(spelled), budget)
         if not state.digest:
             left_out.append(f"{spelled} is compared by its count alone: there was no time for its digest")

@@ -3,23 +3,21 @@
 import os
 import re
 import stat
-import time
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from activities import plain_files
+from activities import entries, plain_files
 from activities.engine import Engine, Job
+from activities.offsite_progress import Progress
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import shelf
 from activities.postgres.one_shot import shell
-from activities.pulse import beat
 from activities.reading import Reading
 from activities.room import no_room
 from activities.shelf_place import id_in
-from domain.backups import spoken_bytes
 from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS, DumpOrder
 from domain.entries import Entry
@@ -75,6 +73,7 @@ class DumpJobs:
         self._partial = partial
         self._environment = environment
         self._id = id_in(partial)
+        self._before = _last_sizes(target, partial.parent.name)
 
     def database(self, name: str, file: str, snapshot: str, *, compressed: bool) -> Job:
         """Return the job that dumps one database at an exported snapshot."""
@@ -113,23 +112,25 @@ class DumpJobs:
             network=f"container:{server.container_id}",
         )
 
-    def follow(self, job: Job, file: str, what: str) -> None:
+    def follow(self, job: Job, file: str, what: str, database_bytes: int = 0) -> None:
         """Watch a job to its end and check what it made; its container is gone afterwards.
 
+        It is expected to be as large as in the last dump of the kind, else as its database at most.
         Raises ``Refused`` (``no-room``) when the disk is full and ``Unavailable`` (``dump-failed``) else.
         """
         path = self._partial / file
-        tell = _progress(path, what)
+        progress = Progress(what, self._before.get(file, 0) or database_bytes, about=True)
 
-        def look(line: str) -> None:
+        def look(_: str) -> None:
             self._stand_back()
-            tell(line)
+            progress.tell(path.lstat().st_size if path.exists() else 0)
 
         state, log, _ = self._engine.follow(job, look, limit_seconds=_LIMIT_SECONDS)
         self._engine.remove(state.id, force=True)
         if "No space left" in log:
             raise no_room(f"the disk is full: {what} could not be written", self._target.shelf)
         size = path.lstat().st_size if path.is_file() else 0
+        progress.tell(size)
         if state.exit_code != 0 or size < _LEAST_BYTES:
             said = last_line(log) or f"it ended with {state.exit_code} and {size} bytes"
             raise Unavailable(f"{what} failed: {said}", where=state.name, code="dump-failed")
@@ -251,12 +252,8 @@ def last_line(log: str) -> str:
     return next(iter(lines), "") or next((line.strip() for line in reversed(log.splitlines()) if line), "")
 
 
-def _progress(path: Path, what: str) -> Callable[[str], None]:
-    began = time.monotonic()
-
-    def tell(_: str) -> None:
-        size = path.lstat().st_size if path.exists() else 0
-        rate = size / max(time.monotonic() - began, 0.1)
-        beat(f"{what}: {spoken_bytes(size)} written, {spoken_bytes(rate)} a second")
-
-    return tell
+def _last_sizes(target: Target, kind: str) -> dict[str, int]:
+    """Return how large each file of the last dump of a kind is; nothing where there is none."""
+    known = entries.read_entries(Path(target.shelf))[0]
+    last = next((one for one in known if (one.store, one.kind) == ("postgres", kind)), None)
+    return {file.path: file.bytes for file in last.files} if last is not None else {}

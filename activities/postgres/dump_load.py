@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 
 from activities.engine import Engine
+from activities.offsite_progress import Progress
 from activities.postgres import shelf
 from activities.postgres.dump_jobs import DUMPS, last_line, mounted_kind
 from activities.postgres.one_shot import shell
 from activities.postgres.sql import Sql
 from activities.postgres.throwaway import SOCKET, Throwaway
-from activities.pulse import beat
-from domain.backups import spoken_bytes
 from domain.contents import DatabaseState
 from domain.dumps import GLOBALS
 from domain.entries import Entry
@@ -44,6 +43,8 @@ class Loading:
         self._entry = entry
         self._server = server
         self._copy = copy
+        expected = sum(database.bytes for database in entry.contents.databases)
+        self._progress = Progress("", expected or None, about=True)
 
     def load(self) -> None:
         """Load the globals and every database; ``VerificationFailed`` names the first error."""
@@ -86,21 +87,21 @@ class Loading:
             },
             labelled=self._server.labels,
         )
-        state, log, _ = self._engine.follow(job, self._progress(what), limit_seconds=_LIMIT_SECONDS)
+        self._progress.what = f"restoring {what}"
+        state, log, _ = self._engine.follow(job, self._telling(), limit_seconds=_LIMIT_SECONDS)
         self._engine.remove(state.id, force=True)
         return state.exit_code or 0, log
 
-    def _progress(self, what: str) -> Callable[[str], None]:
-        """Say how much the server holds, asked now and then."""
-        began = asked = time.monotonic()
-        held = 0
+    def _telling(self) -> Callable[[str], None]:
+        """Say how much the server holds, asked now and then, of what the databases held at the dump."""
+        asked = time.monotonic()
 
         def tell(_: str) -> None:
-            nonlocal asked, held
+            nonlocal asked
+            held = self._progress.done
             if time.monotonic() - asked > _ASK_SECONDS:
-                held, asked = self._held(), time.monotonic()
-            rate = held / max(asked - began, 1.0)
-            beat(f"restoring {what}: {spoken_bytes(held)} restored, {spoken_bytes(rate)} a second")
+                held, asked = self._held() or held, time.monotonic()
+            self._progress.tell(held)
 
         return tell
 

@@ -6,6 +6,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from activities.offsite_progress import Progress
 from activities.postgres.sql import Connection
 from activities.postgres.witnesses import damage_in, file_in
 from activities.pulse import beat
@@ -13,7 +14,7 @@ from domain.diagnosis import Finding
 from domain.recovery import Proof
 
 _TABLES: LiteralString = """
-SELECT c.oid::int8, n.nspname, c.relname,
+SELECT c.oid::int8, n.nspname, c.relname, c.relpages::int8 * current_setting('block_size')::int8,
        (SELECT quote_ident(n.nspname) || '.' || quote_ident(x.relname)
           FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am a ON a.oid = x.relam
          WHERE i.indrelid = c.oid AND i.indisvalid AND i.indisready AND i.indpred IS NULL
@@ -76,11 +77,14 @@ def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Co
     tables: list[tuple[object, ...]] = []
     try:
         tables = connection.execute(_TABLES).fetchall()
-        for oid, schema, table, index in tables:
+        tables = [row for row in tables if only is None or row[0] in only]
+        # As large as they were when the server last looked: of a damaged file nothing is asked here.
+        done, progress = 0, Progress("", sum(int(str(row[3])) for row in tables), about=True)
+        for oid, schema, table, size, index in tables:
             name = f"{schema}.{table}"
-            if only is not None and oid not in only:
-                continue
-            beat(f"counting {name}")
+            progress.what = f"counting {name}"
+            progress.tell(done)
+            done += int(str(size))
             heap, through_index, problem = _count_both(connection, oid, str(schema), str(table), index)
             if heap is not None:
                 rows[name] = heap
@@ -153,8 +157,8 @@ def check_foreign_keys(connection: Connection) -> Proof:
     """Look for rows whose referenced row is missing, for every validated foreign key, by the heap alone."""
     keys = connection.execute(_FOREIGN_KEYS).fetchall()
     orphans: list[str] = []
-    for name, schema, table, other_schema, other, columns, others in keys:
-        beat(f"following {table}.{name}")
+    for place, (name, schema, table, other_schema, other, columns, others) in enumerate(keys, 1):
+        beat(f"following {table}.{name}, {place} of {len(keys)} foreign keys")
         query = _anti_join((str(schema), str(table)), (str(other_schema), str(other)), columns, others)
         with connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")

@@ -6,6 +6,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.engine import Engine, Job
+from activities.postgres.backup_progress import telling_copy
 from activities.postgres.manifest import SHELF, seen_at
 from activities.postgres.one_shot import VOLUME, as_root, labels, run, script, shell
 from activities.pulse import beat
@@ -112,7 +113,8 @@ class Restoring:
 
     def _follow(self, order: RestoreOrder, job: Job) -> tuple[int, str, bool]:
         limit = max(_LEAST_LIMIT_SECONDS, order.backup.bytes / _SLOWEST_BYTES_PER_SECOND)
-        state, text, known = self._engine.follow(job, lambda line: beat(_progress(line)), limit_seconds=limit)
+        tell = telling_copy(f"restoring {order.backup.id}")
+        state, text, known = self._engine.follow(job, tell, limit_seconds=limit)
         return state.exit_code or 0, text, known
 
     def _give_to_server(self, order: RestoreOrder, volume: str) -> None:
@@ -150,14 +152,6 @@ def _failure(order: RestoreOrder, code: int, said: str) -> Exception:
     return Unavailable(
         f"the restore ended with status {code}: {said}", where=order.backup.id, code="restore-ended"
     )
-
-
-def _progress(line: str) -> str:
-    parts = line.split()
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - done and total
-        return "the restore runs"
-    done, total = (int(part) for part in parts)
-    return f"{_mb(done)} of {_mb(total)} restored"
 
 
 def _mb(count: int) -> str:

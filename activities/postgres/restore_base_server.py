@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from activities.engine import Engine
+from activities.postgres.backup_progress import telling_copy
 from activities.postgres.manifest import SHELF, seen_at
 from activities.postgres.one_shot import VOLUME, as_root, script, settings_of, shell
 from activities.postgres.sql import Sql
 from activities.postgres.throwaway import Throwaway, isolating
-from activities.pulse import beat
-from domain.backups import Backup, spoken_bytes
+from domain.backups import Backup
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.order import Target
 from domain.paths import host_path, path_under
@@ -20,7 +20,6 @@ _NO_ROOM = 21
 _UNREADABLE = 22
 _SLOWEST_BYTES_PER_SECOND = 10_000_000
 _LEAST_SECONDS = 600.0
-_TWO_NUMBERS = 2
 # Without a signal file it recovers as after a crash: by its own label and its own WAL, to the end of these.
 _NO_SIGNALS = f"rm -f {_DATA}/standby.signal {_DATA}/recovery.signal"
 _KEPT_ARGUMENTS = {
@@ -67,7 +66,7 @@ class BaseThrowaway(Throwaway):
         )
         limit = max(_LEAST_SECONDS, backup.bytes / _SLOWEST_BYTES_PER_SECOND)
         state, log, _ = self._engine.follow(
-            replace(job, stop_signal="SIGTERM"), lambda line: beat(_progress(line)), limit_seconds=limit
+            replace(job, stop_signal="SIGTERM"), telling_copy(f"restoring {backup.id}"), limit_seconds=limit
         )
         last = (log.strip().splitlines() or [""])[-1]
         if state.exit_code != 0 or not last.startswith("done "):
@@ -102,11 +101,3 @@ def _failure(target: Target, backup: Backup, code: int | None, said: str) -> Exc
     if code == _UNREADABLE:
         return BackupUnusable(f"it cannot be copied whole: {said}", where=backup.id, code="backup-unreadable")
     return Unavailable(f"the copy ended with status {code}: {said}", where=backup.id, code="restore-ended")
-
-
-def _progress(line: str) -> str:
-    parts = line.split()
-    if len(parts) != _TWO_NUMBERS or not all(part.isdigit() for part in parts):
-        return "the backup is restored"
-    done, total = (int(part) for part in parts)
-    return f"restoring: {spoken_bytes(done)} of {spoken_bytes(total)}"

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from activities.engine import Engine
+from activities.offsite_progress import Progress
 from activities.postgres import maxima
 from activities.postgres.one_shot import SALVAGE, below, control, facts, script
 from activities.postgres.sql import Sql
@@ -197,6 +198,7 @@ class Standby:
         """
         furthest = -1
         moved = time.monotonic()
+        began, goal, progress = -1, max(record, at_least), Progress("", 0)
         while True:
             here = self.ensure_awake(copy)
             if here.in_recovery and here.pause != "not paused":
@@ -217,7 +219,9 @@ class Standby:
                     where=copy.container,
                     code="replay-stuck",
                 )
-            beat(f"replayed {format_lsn(here.lsn)} of {format_lsn(max(record, at_least))}")
+            began = here.lsn if began < 0 else began
+            progress.what = f"replayed {format_lsn(here.lsn)} of {format_lsn(goal)}"
+            progress.tell(here.lsn - began, max(goal - began, 0))
             time.sleep(_POLL_SECONDS)
 
     def last_record(

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from activities import entries, plain_files
+from activities import entries, plain_files, stored
 from activities.catalogue import find_backup
+from activities.offsite_progress import Progress
 from activities.postgres.backup import Backups
 from activities.postgres.dump import Dumps
 from activities.postgres.receiver import Protection
@@ -157,9 +159,9 @@ def _copied(stage: Stage, known: list[Entry], shelf: Path) -> tuple[Entry | None
         if strange:
             raise Refused(f"{entry.id} holds {strange}", where=str(source), code="shelf-unusable")
         target = entries.directory_of(shelf, entry)
-        beat(f"copying {entry.id}: {spoken_bytes(entry.bytes)}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target, symlinks=True)
+        progress = Progress(f"copying {entry.id}", entry.bytes)
+        shutil.copytree(source, target, symlinks=True, copy_function=partial(_copied_file, progress))
         said.append(f"a copy of {entry.id}")
         if entry.kind == BASE:
             base = find_backup(shelf, entry.id)
@@ -167,6 +169,15 @@ def _copied(stage: Stage, known: list[Entry], shelf: Path) -> tuple[Entry | None
             dump = entries.find_entry(shelf, entry.id)
     _give(shelf, stage.real.postgres.uid, stage.real.postgres.gid)
     return dump, base, ", ".join(said)
+
+
+def _copied_file(progress: Progress, source: str, target: str) -> None:
+    """Copy one file in pieces, for it may be as large as a database."""
+    with Path(target).open("xb") as file:
+        for piece in stored.chunks(Path(source), lambda _: beat(progress.sentence())):
+            file.write(piece)
+            progress.add(len(piece))
+    shutil.copystat(source, target)
 
 
 def _give(root: Path, uid: int, gid: int) -> None:

@@ -9,8 +9,10 @@ from temporalio import activity
 
 from activities.alone import alone
 from activities.engine import Engine
+from activities.offsite_side import Connect
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres.sql import Sql
+from activities.secrets import Secrets
 from activities.selftest.base_trials import BaseTrials
 from activities.selftest.control_trials import ControlTrials
 from activities.selftest.damage import Damages
@@ -21,6 +23,7 @@ from activities.selftest.network import Networks
 from activities.selftest.record_trials import RecordTrials
 from activities.selftest.server_trials import ServerTrials
 from activities.selftest.stage import Stage
+from activities.selftest.store_hands import StoreHands
 from activities.selftest.store_trials import StoreTrials
 from activities.selftest.trial import Trials
 from activities.selftest.wal_trials import WalTrials
@@ -34,8 +37,20 @@ _WAIT_SECONDS = 5.0
 class SelfTest:
     """Damages copies and asks the product's own checks; production and its shelf are only read."""
 
-    def __init__(self, engine: Engine, networks: Networks, sql: Sql, tokens: Tokens, state: Path) -> None:
-        """Act through these clients; ``state`` is DR_STATE."""
+    def __init__(
+        self,
+        engine: Engine,
+        networks: Networks,
+        sql: Sql,
+        tokens: Tokens,
+        state: Path,
+        *,
+        secrets: Secrets,
+        connect: Connect,
+    ) -> None:
+        """Act through these clients; ``state`` is DR_STATE, ``connect`` builds boto3's client for S3."""
+        self._secrets = secrets
+        self._connect = connect
         self._engine = engine
         self._networks = networks
         self._sql = sql
@@ -69,11 +84,12 @@ class SelfTest:
 
     @activity.defn(no_thread_cancel_exception=True)
     def verify_checks_of_stores(self, order: TargetOrder) -> Tried:
-        """Try the comparison of object store, Redis and search engine with their record: M20, M21."""
+        """Try the proof of backups of object store, Redis and search engine: M20, M21."""
         self._admit(order)
         trials = Trials()
         with self._alone(order), self._stage(order).open(server=False) as stage:
-            StoreTrials(stage, trials).run()
+            hands = StoreHands(stage.engine, self._secrets, self._connect, stage.state)
+            StoreTrials(stage, hands, trials).run()
         return trials.tested()
 
     @activity.defn(no_thread_cancel_exception=True)

@@ -1,9 +1,11 @@
 """A network of its own, without any way out, for throwaway servers that only speak TCP."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import docker
+from docker.errors import NotFound
 
 from activities.engine_errors import changing, speaking
 from activities.job import operand
@@ -30,12 +32,14 @@ class Networks:
         if not all(_is_ours(one, labels) and one.get("Internal") for one in found):
             raise Refused(f"a network named {name} exists and is not ours", code="name-taken")
 
-    def remove(self, name: str, labels: Mapping[str, str]) -> None:
-        """Remove it; one that is gone is fine, and one of a stranger stays."""
-        for found in self._find(name):
-            if _is_ours(found, labels):
-                with changing(operand(name)):
-                    self._client.api.remove_network(str(found["Id"]))
+    def remove_all(self, labels: Mapping[str, str]) -> None:
+        """Remove every network of ours with these labels, also what hands made for a dead attempt."""
+        wanted = [f"{key}={value}" for key, value in {LABEL_MADE_BY: "dr", **labels}.items()]
+        with speaking("list networks"):
+            found = self._client.api.networks(filters={"label": wanted})
+        for one in found:
+            with changing(operand(str(one["Name"]))), suppress(NotFound):
+                self._client.api.remove_network(str(one["Id"]))
 
     def _find(self, name: str) -> list[Mapping[str, Any]]:
         with speaking(operand(name)):

@@ -1,8 +1,9 @@
-"""Small throwaway servers of the other stores' images, on the network of the stage, and what is in them."""
+"""Small throwaway servers of the other stores' images, on the network of the stage, and what is in them.
 
-import hashlib
+To the hands each is a service of a stack of its own, so that it is backed up as any other one.
+"""
+
 import io
-import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,11 @@ from activities.engine import Job
 from activities.search_index import SearchIndex
 from activities.selftest.stage import Stage
 from domain.errors import Unavailable
-from domain.holdings import SAMPLES, Holding, Sample
-from domain.names import LABEL_ROLE, LABEL_STACK
-from domain.order import ServiceTarget
+from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_ROLE, LABEL_STACK
+from domain.order import ServiceTarget, Target, VolumeMount
 
 BUCKET, INDEX = "specimen", "specimen"
+_DATA = "/dr-data"
 _THINGS = 12
 _SECONDS = 5.0
 
@@ -28,30 +29,23 @@ _SECONDS = 5.0
 class Keys:
     """A Redis with a few keys of every usual type."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        """Fill it through ``client``."""
+    def __init__(self, client: redis.Redis, target: Target) -> None:
+        """Fill it through ``client``; ``target`` is how the hands take it."""
         self.client = client
+        self.target = target
         for number in range(_THINGS):
             client.set(f"session:{number}", f"user {number}")
         client.hset("presence", mapping={"5": "online", "6": "away"})
         client.rpush("queue", "one", "two")
 
-    def held(self) -> tuple[Holding, ...]:
-        """Return the keys with a digest of what each holds."""
-        names = sorted(bytes(name).decode() for name in self.client.scan_iter(count=1000))
-        samples = [
-            Sample(name=name, digest=hashlib.sha256(self.client.dump(name) or b"").hexdigest())
-            for name in names[:SAMPLES]
-        ]
-        return (Holding(name="db0", count=len(names), samples=tuple(samples)),)
-
 
 class Objects:
     """A bucket with a few objects."""
 
-    def __init__(self, client: minio.Minio) -> None:
-        """Fill it through ``client``."""
+    def __init__(self, client: minio.Minio, target: Target) -> None:
+        """Fill it through ``client``; ``target`` is how the hands take it."""
         self.client = client
+        self.target = target
         client.make_bucket(bucket_name=BUCKET)
         for number in range(_THINGS):
             self.put(f"file/{number}", f"content {number}".encode())
@@ -76,21 +70,14 @@ class Objects:
         listed = self.client.list_objects(bucket_name=BUCKET, recursive=True)
         return sorted(str(entry.object_name) for entry in listed)
 
-    def held(self) -> tuple[Holding, ...]:
-        """Return the bucket, with a digest over every name and all content."""
-        whole = hashlib.sha256()
-        names = self.names()
-        for name in names:
-            whole.update(f"{name} {hashlib.sha256(self.get(name)).hexdigest()}\n".encode())
-        return (Holding(name=BUCKET, count=len(names), digest=whole.hexdigest()),)
-
 
 class Documents:
     """An index with a few documents."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        """Fill it through ``client``."""
+    def __init__(self, client: httpx.Client, target: Target) -> None:
+        """Fill it through ``client``; ``target`` is how the hands take it."""
         self.client = client
+        self.target = target
         self.index = SearchIndex(client, INDEX)
         rows = [{"id": str(number), "content": f"message {number}"} for number in range(_THINGS)]
         self.index.wait([self.index.add(rows)])
@@ -101,27 +88,19 @@ class Documents:
         found: list[dict[str, object]] = answer.json()["results"]
         return sorted(found, key=lambda one: str(one["id"]))
 
-    def held(self) -> tuple[Holding, ...]:
-        """Return the index with a digest of each document."""
-        found = self.documents()
-        samples = tuple(
-            Sample(name=str(one["id"]), digest=_digest(json.dumps(one, sort_keys=True)))
-            for one in found[:SAMPLES]
-        )
-        return (Holding(name=INDEX, count=len(found), samples=samples),)
-
 
 @contextmanager
 def keys(stage: Stage, service: ServiceTarget) -> Iterator[Keys]:
     """Give out a small Redis."""
-    command = ("redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no")
-    with _started(stage, service, "redis", command, {}) as address:
+    command = ("--dir", _DATA, "--save", "", "--appendonly", "no", "--protected-mode", "no")
+    job = _job(stage, service, "redis", ("redis-server",), command, {})
+    with _started(stage, service, job) as (address, target):
         client = redis.Redis(
             host=address, port=6379, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
         )
         try:
             stage.wait(lambda: _answers(client.ping))
-            yield Keys(client)
+            yield Keys(client, target)
         finally:
             client.close()
 
@@ -131,7 +110,8 @@ def objects(stage: Stage, service: ServiceTarget) -> Iterator[Objects]:
     """Give out a small object store."""
     user, word = "specimen", secrets.token_hex(16)
     environment = {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": word}
-    with _started(stage, service, "objects", ("server", "/data"), environment) as address:
+    job = _job(stage, service, "objects", ("minio",), ("server", _DATA), environment)
+    with _started(stage, service, job) as (address, target):
         pool = urllib3.PoolManager(timeout=urllib3.Timeout(_SECONDS), retries=False)
         client = minio.Minio(
             endpoint=f"{address}:9000",
@@ -143,7 +123,7 @@ def objects(stage: Stage, service: ServiceTarget) -> Iterator[Objects]:
         )
         try:
             stage.wait(lambda: _answers(client.list_buckets))
-            yield Objects(client)
+            yield Objects(client, target)
         finally:
             pool.clear()
 
@@ -151,49 +131,82 @@ def objects(stage: Stage, service: ServiceTarget) -> Iterator[Objects]:
 @contextmanager
 def documents(stage: Stage, service: ServiceTarget) -> Iterator[Documents]:
     """Give out a small search engine."""
-    word = secrets.token_hex(16)
     environment = {
-        "MEILI_MASTER_KEY": word,
+        # Nobody but us is on its network, so that it needs no key.
+        "MEILI_ENV": "development",
         "MEILI_NO_ANALYTICS": "true",
         "MEILI_HTTP_ADDR": "0.0.0.0:7700",
+        "MEILI_DB_PATH": f"{_DATA}/data.ms",
+        "MEILI_SNAPSHOT_DIR": f"{_DATA}/snapshots",
+        "MEILI_DUMP_DIR": f"{_DATA}/dumps",
     }
-    with _started(stage, service, "search", (), environment) as address:
-        headers = {"Authorization": f"Bearer {word}"}
-        with httpx.Client(
-            base_url=f"http://{address}:7700", headers=headers, timeout=_SECONDS, trust_env=False
-        ) as client:
+    job = _job(stage, service, "search", None, (), environment)
+    with _started(stage, service, job) as (address, target):
+        url = f"http://{address}:7700"
+        with httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False) as client:
             stage.wait(lambda: _answers(lambda: client.get("/health").raise_for_status()))
-            yield Documents(client)
+            yield Documents(client, target)
+
+
+def _job(
+    stage: Stage,
+    service: ServiceTarget,
+    what: str,
+    entrypoint: tuple[str, ...] | None,
+    command: tuple[str, ...],
+    environment: dict[str, str],
+) -> Job:
+    """Return a server of a service's image with a volume of its own and nothing real."""
+    name = f"{stage.name}-{what}"
+    return Job(
+        name=name,
+        image_id=service.image_id,
+        entrypoint=entrypoint,
+        command=command,
+        # Root without rights of its own: the new volume is its.
+        user="0:0",
+        binds={name: f"{_DATA}:rw"},
+        environment=environment,
+        labels={
+            LABEL_STACK: stage.stack,
+            LABEL_ROLE: "selftest-store",
+            COMPOSE_PROJECT: stage.name,
+            COMPOSE_SERVICE: what,
+        },
+        network=stage.name,
+    )
 
 
 @contextmanager
-def _started(
-    stage: Stage, service: ServiceTarget, what: str, command: tuple[str, ...], environment: dict[str, str]
-) -> Iterator[str]:
-    """Start a server of a service's image and give out its address; it has no volume and nothing real."""
-    job = Job(
-        name=f"{stage.name}-{what}",
-        image_id=service.image_id,
-        command=command,
-        environment=environment,
-        labels={LABEL_STACK: stage.stack, LABEL_ROLE: "selftest-store"},
-        network=stage.name,
-        capabilities=("CHOWN", "SETUID", "SETGID"),
-    )
+def _started(stage: Stage, service: ServiceTarget, job: Job) -> Iterator[tuple[str, Target]]:
+    """Start a server, give out its address and how the hands take it, and remove it with its volume."""
+    stage.engine.ensure_volume(job.name, {LABEL_STACK: stage.stack})
     try:
         stage.engine.ensure_job(job)
         state = stage.engine.look(job.name)
         networks = state.raw["NetworkSettings"]["Networks"] if state is not None else {}
         address = next((str(one["IPAddress"]) for one in networks.values() if one.get("IPAddress")), "")
-        if not address:
+        if state is None or not address:
             raise Unavailable(
                 f"the small server of {service.name} does not run: {_log(stage, job.name)}",
                 where=job.name,
                 code="selftest-server",
             )
-        yield address
+        small = ServiceTarget(
+            name=job.labels[COMPOSE_SERVICE],
+            kind=service.kind,
+            container_id=state.id,
+            container_name=job.name,
+            image=service.image,
+            image_id=state.image_id,
+            state=state.status,
+            volumes=(VolumeMount(volume=job.name, path=_DATA),),
+            networks=(stage.name,),
+        )
+        yield address, stage.store_target(small)
     finally:
         stage.engine.remove(job.name, force=True)
+        stage.engine.remove_volume(job.name)
 
 
 def _log(stage: Stage, name: str) -> str:
@@ -212,7 +225,3 @@ def _answers(ask: Callable[[], object]) -> None:
         raise Unavailable(
             f"the small server does not answer: {type(error).__name__}", code="selftest-server"
         ) from None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

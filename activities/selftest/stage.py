@@ -95,7 +95,7 @@ class Stage:
             self.engine.remove(found.id, force=True)
         for volume in self.engine.volumes(f"{LABEL_STACK}={self.stack}"):
             self.engine.remove_volume(str(volume["Name"]))
-        self._networks.remove(self.name, {LABEL_STACK: self.stack})
+        self._networks.remove_all({LABEL_STACK: self.stack})
         if self.state.is_dir() and not self.state.is_symlink():
             shutil.rmtree(self.state)
 
@@ -132,6 +132,17 @@ class Stage:
         )
         return Target(
             stack=self.stack, project=self.name, postgres=server, services=(service,), shelf=str(self.shelf)
+        )
+
+    def store_target(self, service: ServiceTarget) -> Target:
+        """Return a stack that has nothing but one small store; of the real one nothing is in it."""
+        nobody = {"container_id": "-", "container_name": "-", "volume": "-"}
+        return Target(
+            stack=self.stack,
+            project=self.name,
+            postgres=self.real.postgres.model_copy(update=nobody),
+            services=(service,),
+            shelf=str(self.shelf),
         )
 
     def copy(self, database: str = SPECIMEN) -> Copy:

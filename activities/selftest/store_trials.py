@@ -1,30 +1,34 @@
-"""M20 and M21: object store, Redis and search engine that do not hold what was recorded at the backup."""
+"""M20 and M21: object store, Redis and search engine that do not hold what was recorded at the backup.
+
+A small store is backed up by the product's hands, changed, and backed up again. The second backup gets the
+record of the first, and the hand that proves backups each day has to say that it holds something else.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 from typing import TypeVar
 
 from activities.selftest import small_servers
 from activities.selftest.small_servers import BUCKET, INDEX, Documents, Keys, Objects
 from activities.selftest.stage import Stage
-from activities.selftest.trial import TROUBLE, Answer, Check, Trials, by_proofs
-from domain.holdings import Holding, compare_holdings
+from activities.selftest.store_hands import Shelved, StoreHands
+from activities.selftest.trial import TROUBLE, Damage, Trials
 from domain.order import ServiceTarget
 from domain.selftest import MutantRow, Verdict
 from domain.stack import Kind
 
-HELD = "what a store held, compared: "
+HELD = "restored and compared with what the store held: "
 _S = TypeVar("_S", Keys, Objects, Documents)
 _VICTIM = "file/3"
 
 
 class StoreTrials:
-    """Tries the comparison of stores with their record, on small servers of the stack's own images."""
+    """Tries the proof of stores' backups, on small servers of the stack's own images."""
 
-    def __init__(self, stage: Stage, trials: Trials) -> None:
+    def __init__(self, stage: Stage, hands: StoreHands, trials: Trials) -> None:
         """Note everything in ``trials``."""
         self._stage = stage
+        self._hands = hands
         self._trials = trials
 
     def run(self) -> None:
@@ -38,7 +42,7 @@ class StoreTrials:
         mutant: str,
         kind: Kind,
         start: Callable[[Stage, ServiceTarget], AbstractContextManager[_S]],
-        tried: Callable[[_S], None],
+        tried: Callable[[_S, Shelved], None],
     ) -> None:
         service = self._stage.real.of_kind(kind)
         what = f"the {kind.value} store"
@@ -50,21 +54,28 @@ class StoreTrials:
         with ExitStack() as over:
             try:
                 store = over.enter_context(start(self._stage, service))
+                shelved = self._hands.shelved(kind, store.target)
+                shelved.take_good()
             except TROUBLE as error:
                 row = MutantRow(
                     mutant=mutant,
                     what=what,
                     check=HELD + kind.value,
                     verdict=Verdict.NOT_MADE,
-                    evidence=f"no small server could be made: {error}",
+                    evidence=f"no small server could be made and backed up: {error}",
                 )
                 self._trials.mutants.append(row)
                 return
-            tried(store)
+            tried(store, shelved)
 
-    def _objects(self, store: Objects) -> None:
-        check, ask = HELD + Kind.OBJECTS.value, _compared(store.held(), store.held)
-        self._trials.control("Q1", "the objects", check, ask)
+    def _try(self, mutant: str, what: str, damage: Damage, shelved: Shelved, kinds: dict[str, str]) -> None:
+        """Damage the store, back it up, and have each kind of backup found out; ``kinds`` name the checks."""
+        asked = {HELD + check: shelved.other_is_found_out(kind) for kind, check in kinds.items()}
+        self._trials.forms(mutant, what, _shelved_so(damage, shelved), asked)
+
+    def _objects(self, store: Objects, shelved: Shelved) -> None:
+        kinds = {"copy": Kind.OBJECTS.value}
+        self._trials.control("Q1", "the objects", HELD + kinds["copy"], shelved.good_is_proven("copy"))
 
         @contextmanager
         def other(content: bytes) -> Iterator[str]:
@@ -93,13 +104,18 @@ class StoreTrials:
             finally:
                 store.client.remove_object(bucket_name=BUCKET, object_name="file/surplus")
 
-        self._trials.mutant("M20", "an object is missing", missing(), check, ask)
-        self._trials.mutant("M20", "an object too many", surplus(), check, ask)
-        self._trials.mutant("M20", "an object has other bytes, as many", other(b"CONTENT 3"), check, ask)
+        for what, damage in (
+            ("an object is missing", missing()),
+            ("an object too many", surplus()),
+            ("an object has other bytes, as many", other(b"CONTENT 3")),
+        ):
+            # What was undone is an older version now, and a good copy has it too.
+            shelved.take_good()
+            self._try("M20", what, damage, shelved, kinds)
 
-    def _keys(self, store: Keys) -> None:
-        check, ask = HELD + Kind.REDIS.value, _compared(store.held(), store.held)
-        self._trials.control("Q1", "the keys", check, ask)
+    def _keys(self, store: Keys, shelved: Shelved) -> None:
+        kinds = {"rdb": Kind.REDIS.value}
+        self._trials.control("Q1", "the keys", HELD + kinds["rdb"], shelved.good_is_proven("rdb"))
 
         @contextmanager
         def changed() -> Iterator[str]:
@@ -116,12 +132,13 @@ class StoreTrials:
             store.client.flushall()
             yield "DBSIZE is 0" if store.client.dbsize() == 0 else ""
 
-        self._trials.mutant("M21", "a key holds something else", changed(), check, ask)
-        self._trials.mutant("M21", "Redis is empty", emptied(), check, ask)
+        self._try("M21", "a key holds something else", changed(), shelved, kinds)
+        self._try("M21", "Redis is empty", emptied(), shelved, kinds)
 
-    def _documents(self, store: Documents) -> None:
-        check, ask = HELD + Kind.SEARCH.value, _compared(store.held(), store.held)
-        self._trials.control("Q1", "the documents", check, ask)
+    def _documents(self, store: Documents, shelved: Shelved) -> None:
+        kinds = {"snapshot": Kind.SEARCH.value, "dump": f"{Kind.SEARCH.value}-dump"}
+        for kind, check in kinds.items():
+            self._trials.control("Q1", f"the documents, {kind}", HELD + check, shelved.good_is_proven(kind))
         index = store.index
 
         @contextmanager
@@ -143,13 +160,14 @@ class StoreTrials:
             finally:
                 index.wait([index.delete(["surplus"])])
 
-        self._trials.mutant("M21", "a document is missing", missing(), check, ask)
-        self._trials.mutant("M21", "a document too many", surplus(), check, ask)
+        self._try("M21", "a document is missing", missing(), shelved, kinds)
+        self._try("M21", "a document too many", surplus(), shelved, kinds)
 
 
-def _compared(recorded: tuple[Holding, ...], held: Callable[[], tuple[Holding, ...]]) -> Check:
-    return partial(_ask, recorded, held)
-
-
-def _ask(recorded: tuple[Holding, ...], held: Callable[[], tuple[Holding, ...]]) -> Answer:
-    return by_proofs(compare_holdings(recorded, held()))
+@contextmanager
+def _shelved_so(damage: Damage, shelved: Shelved) -> Iterator[str]:
+    """Return a damage of a store as one of its backup; it is no damage when that could not be taken."""
+    with damage as seen:
+        if seen:
+            shelved.take_other()
+        yield seen

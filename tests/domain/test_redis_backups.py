@@ -8,7 +8,6 @@ from domain.errors import Refused
 from domain.redis_backups import (
     RedisFiles,
     aof_limitation,
-    files_in,
     key_of,
     manifest_files,
     manifest_limitation,
@@ -88,15 +87,6 @@ def test_a_manifest_is_read_and_compared_with_the_files_beside_it() -> None:
     assert manifest_limitation(MANIFEST, names) is None
     assert "which is not there" in (manifest_limitation(MANIFEST, names[:1]) or "")
     assert "lists no file" in (manifest_limitation("# nothing\n", names) or "")
-
-
-def test_the_arguments_of_a_server_say_where_its_files_are() -> None:
-    words = ("docker-entrypoint.sh", "redis-server", "--appendonly", "yes", "--dir", "/data/x")
-    more = ("--dbfilename", "d.rdb", "--appenddirname", "aof", "--appendfilename", "log.aof")
-    assert files_in(words + more) == RedisFiles(
-        directory="/data/x", snapshot="d.rdb", aof_directory="aof", aof_name="log.aof", append_only=True
-    )
-    assert files_in(("redis-server",)) == RedisFiles()
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", "-x", "$(x)"])

@@ -16,11 +16,12 @@ from activities.people import TellOrder
 from activities.verification import VerificationReports
 from domain import names
 from domain.backup_policy import BackupPolicy
-from domain.backups import ShelfOrder
+from domain.backups import PassedOver, ShelfOrder
 from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import KINDS, Entry, EntryList, EntryOrder
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.incident import Told
+from domain.jobs import Job
 from domain.notify import Occasion
 from domain.offsite import OffsitePolicy
 from domain.offsite_copies import FarEntry, OffsiteList, OffsiteOrder
@@ -30,6 +31,7 @@ from domain.stack import Kind, Service, Stack
 from domain.verification import RecordVerificationOrder, VerificationReport
 from domain.verification_base import ProveBaseOrder
 from domain.verification_far import ProveFarOrder
+from domain.verification_standing import Standing, Standings
 from tests.domain.test_verification import entry, shelf
 from tests.faults.record import Seen
 from tests.runbooks.conftest import STACK, TARGET, Hands
@@ -40,6 +42,7 @@ from workflows.verification_restores import RESTORED_BY
 
 pytestmark = pytest.mark.timeout(120)
 
+HOUR = timedelta(hours=1)
 QUIET = {"stack": None, "meilisearch": None, "hasura": None, "redis": None, "minio": None}
 OFFSITE = OffsitePolicy.model_validate({"bucket": "far-away", "access_key": "env:A", "secret_key": "env:B"})
 
@@ -59,9 +62,11 @@ class Night:
         self.told: list[TellOrder] = []
         self.opened = ""
         self.deaf = False
+        self.standings = Standings()
         answers: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
             "observe_stack": (StackOrder, lambda _: self.facts()),
             "observe_entries": (ShelfOrder, lambda _: EntryList(entries=tuple(self.entries))),
+            "observe_schedules": (StackOrder, lambda _: self.standings),
             "verify_files": (EntryOrder, lambda order: self.named(order.entry_id)),
             "verify_restored": (EntryTargetOrder, self.restored),
             "verify_base_restored": (ProveBaseOrder, self.restored),
@@ -122,6 +127,16 @@ class Night:
                 for one in self.entries
             )
         )
+
+    def made_lately(self, *jobs: Job, **other: Any) -> None:
+        """Have the schedules of jobs be an hour old, and due for the first time in two."""
+        values = {"paused": False, "created_at": self.now - HOUR, "next_at": self.now + 2 * HOUR, **other}
+        self.standings = Standings(
+            standings=tuple(Standing.model_validate({"job": job, **values}) for job in jobs)
+        )
+
+    def without(self, *kinds: str) -> None:
+        self.entries = [one for one in self.entries if one.kind not in kinds]
 
     def fail(self, name: str, error: DrError) -> None:
         self.hands.fail(name, error)
@@ -246,6 +261,61 @@ async def test_a_store_of_the_policy_without_a_backup_fails_it(night: Night) -> 
     night.stack = night.with_policy(Kind.REDIS)
     report = await night.run()
     assert report.rule.startswith("redis rdb: there: the policy wants it, and the shelf holds none")
+
+
+async def test_what_was_not_due_yet_since_its_schedule_was_made_is_listed_and_fails_nothing(
+    night: Night,
+) -> None:
+    night.without("weekly")
+    night.made_lately(Job.POSTGRES_WEEKLY)
+    report = await night.run()
+    assert report.passed, report.rule
+    assert report.rule.startswith("2 of 3 kinds of backups are there and fresh; 4 were restored")
+    assert f"postgres weekly: there, not due until {night.now + 2 * HOUR:%Y-%m-%d %H:%MZ}" in report.rule
+    (waiting,) = [check for check in report.checks if check.not_due_until is not None]
+    assert (waiting.kind, waiting.passed) == ("weekly", None)
+    assert last_verification(night.state, "lab") == report
+
+
+@pytest.mark.parametrize("kinds", [("weekly",), ("base", "daily", "weekly")])
+async def test_without_a_word_of_the_server_what_is_missing_is_missing(
+    night: Night, kinds: tuple[str, ...]
+) -> None:
+    night.without(*kinds)
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "the policy wants it, and the shelf holds none" in report.rule
+
+
+async def test_a_first_day_on_which_no_backup_was_due_has_proven_nothing(night: Night) -> None:
+    night.entries = []
+    night.made_lately(Job.POSTGRES_BASE, Job.POSTGRES_DAILY, Job.POSTGRES_WEEKLY)
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert report.rule.startswith("no backup was restored; postgres base: there, not due until")
+
+
+async def test_a_backup_that_was_there_and_is_broken_is_not_called_not_due(night: Night) -> None:
+    night.without("weekly")
+    night.made_lately(Job.POSTGRES_WEEKLY)
+    broken = PassedOver(id="20261122T030000Z-weekly", reason="its entry dr.json is missing")
+    night.hands.answers["observe_entries"] = (
+        ShelfOrder,
+        lambda _: EntryList(entries=tuple(night.entries), strangers=(broken,)),
+    )
+    report = await night.run()
+    assert report.rule.startswith("postgres weekly: there: the policy wants it")
+
+
+async def test_far_copies_that_are_not_due_yet_are_listed_so_and_missing_ones_are_not(night: Night) -> None:
+    night.stack = night.with_policy(offsite=OFFSITE)
+    night.hands.answers["observe_offsite"] = (OffsiteOrder, lambda _: OffsiteList())
+    report = await night.run()
+    assert report.rule == "far listed: off-site there is no whole copy"
+    night.made_lately(Job.OFFSITE)
+    report = await night.run()
+    assert report.passed, report.rule
+    assert "; far listed, not due until" in report.rule
 
 
 async def test_a_stack_that_cannot_be_looked_at_is_a_failure_and_not_silence(night: Night) -> None:

@@ -13,6 +13,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from domain.errors import BackupUnusable
+from domain.jobs import Job
 from tests.runbooks.test_verification import Night, night  # noqa: F401 - a fixture, given on
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,14 @@ async def test_one_that_failed_ends_with_eight_and_names_what_is_wrong(night: Ni
     assert "WRONG  postgres daily" in shown
     assert "chat.dump is missing" in shown
     assert "drawn with seed" in shown
+
+
+async def test_what_is_not_due_yet_is_shown_so_and_the_status_is_nought(night: Night, dr: Dr) -> None:  # noqa: F811 - the same
+    night.without("weekly")
+    night.made_lately(Job.POSTGRES_WEEKLY)
+    code, _, shown = await dr("backup", "verify", "--all")
+    assert code == 0, shown
+    assert "not due  postgres weekly: there: not due until" in shown
 
 
 async def test_one_that_stood_down_ends_with_three(night: Night, dr: Dr) -> None:  # noqa: F811 - the same

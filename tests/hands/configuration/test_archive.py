@@ -24,6 +24,10 @@ def archived(*entries: tuple[str, bytes | None, int, str]) -> bytes:
     return held.getvalue()
 
 
+def link(name: str, text: str) -> tuple[str, bytes, int, str]:
+    return name, tarfile.SYMTYPE, 0, text
+
+
 def claimed(size: int) -> bytes:
     """Return an archive whose one member says that it is larger than the archive."""
     entry = tarfile.TarInfo("large")
@@ -37,7 +41,20 @@ HOSTILE = {
     "absolute": archived(("/etc/x", None, 1, "")),
     "device": archived(("dev", tarfile.CHRTYPE, 0, "")),
     "pipe": archived(("pipe", tarfile.FIFOTYPE, 0, "")),
-    "symlink": archived(("link", tarfile.SYMTYPE, 0, "/etc/shadow")),
+    "symlink": archived(("project/link", tarfile.SYMTYPE, 0, "/etc/shadow")),
+    "symlink out": archived(link("project/a/link", "../../../etc/shadow"), ("project/a/x", None, 1, "")),
+    "symlink out and in": archived(link("project/link", "../project/x"), ("project/x", None, 1, "")),
+    "symlink beside": archived(link("project/link", "../secrets.json"), ("secrets.json", None, 1, "")),
+    "symlink elsewhere": archived(link("other/link", "x"), ("other/x", None, 1, "")),
+    "symlink to nothing": archived(link("project/link", "x")),
+    "symlink to itself": archived(link("project/link", "link")),
+    "symlinks in a circle": archived(link("project/a", "b"), link("project/b", "a")),
+    "through a symlink": archived(
+        link("project/a", "b"), ("project/b/x", None, 1, ""), ("project/a/y", None, 1, "")
+    ),
+    "through a file": archived(("project/a", None, 1, ""), ("project/a/y", None, 1, "")),
+    "symlink without a text": archived(link("project/link", "")),
+    "symlink with a control character": archived(link("project/link", "a\x1b[2Jb")),
     "hardlink": archived(("file", None, 1, ""), ("link", tarfile.LNKTYPE, 0, "file")),
     "twice": archived(("file", None, 1, ""), ("file", None, 1, "")),
     "control": archived(("a\x1b[2Jb", None, 1, "")),
@@ -65,6 +82,21 @@ def test_what_was_packed_comes_back_and_the_same_members_give_the_same_bytes() -
     packed = pack(members)
     assert unpack(packed) == members
     assert pack(dict(reversed(list(members.items())))) == packed
+
+
+def test_links_come_back_as_links_beside_what_they_lead_to(tmp_path: Path) -> None:
+    members = {
+        "project/tls/live/shop/cert.pem": Member(b"../../archive/shop/cert1.pem", 0o755, is_link=True),
+        "project/tls/archive/shop/cert1.pem": Member(b"certificate", 0o600),
+        "project/now": Member(b"tls/archive", 0o755, is_link=True),
+        "project/other": Member(b"now/shop/cert1.pem", 0o755, is_link=True),
+    }
+    assert unpack(pack(members)) == members
+    write_out(members, tmp_path)
+    for name in ("tls/live/shop/cert.pem", "other"):
+        assert (tmp_path / "project" / name).is_symlink()
+        assert (tmp_path / "project" / name).read_text() == "certificate"
+    assert (tmp_path / "project/tls/archive/shop/cert1.pem").stat().st_mode & 0o777 == 0o600
 
 
 def test_files_are_written_below_their_directory_and_never_through_a_link(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """The configuration of a real Compose project: backed up sealed, judged, opened again."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from activities import entries
+from activities import configuration_archive, entries
 from activities.backup_keys import BackupKeys
 from activities.configuration_files import Collected
 from domain.backups import Level
@@ -210,6 +211,120 @@ def test_a_link_is_never_followed_and_nothing_outside_is_read(tmp_path: Path) ->
     assert [member for member in found.members if "key" in member] == []
     assert b"not ours" not in b"".join(member.content for member in found.members.values())
     assert len(found.lacks) == 2
+
+
+def as_certbot(directory: Path) -> None:
+    """Lay certificates out as certbot does: the names that services use are links."""
+    for place in ("archive/shop", "live/shop"):
+        (directory / place).mkdir(parents=True, exist_ok=True)
+    for name in ("fullchain", "privkey"):
+        for number in (1, 2):
+            (directory / f"archive/shop/{name}{number}.pem").write_text(f"{name} {number} key-of-a-test\n")
+        (directory / f"live/shop/{name}.pem").symlink_to(f"../../archive/shop/{name}2.pem")
+
+
+def test_links_as_certbot_makes_them_are_kept_with_what_they_lead_to(stand: Stand, tmp_path: Path) -> None:
+    as_certbot(stand.directory / "tls")
+    entry = stand.back_up()
+    found = stand.verify(entry)
+    assert found.passed, [proof for proof in found.proofs if not proof.passed]
+    held = {s.name for one in entries.find_entry(stand.shelf, entry.id).held for s in one.samples}
+    assert {"file project/tls/live/shop/privkey.pem", "file project/tls/archive/shop/privkey2.pem"} <= held
+    assert stand.clear_text() == []
+    to = tmp_path / "opened"
+    for _ in range(2):
+        stand.extracting().ensure_configuration_extracted(ExtractOrder(target=stand.target, to=str(to)))
+    opened = to / "project/tls/live/shop/privkey.pem"
+    assert str(opened.readlink()) == "../../archive/shop/privkey2.pem"
+    assert opened.read_text() == "privkey 2 key-of-a-test\n"
+
+
+def test_a_link_that_was_turned_meanwhile_is_not_taken_for_what_was_opened(
+    stand: Stand, tmp_path: Path
+) -> None:
+    as_certbot(stand.directory / "tls")
+    stand.back_up()
+    to = tmp_path / "opened"
+    order = ExtractOrder(target=stand.target, to=str(to))
+    stand.extracting().ensure_configuration_extracted(order)
+    turned = to / "project/tls/live/shop/privkey.pem"
+    turned.unlink()
+    turned.symlink_to("../../archive/shop/privkey1.pem")
+    with pytest.raises(Refused) as error:
+        stand.extracting().ensure_configuration_extracted(order)
+    assert error.value.code == "extract-place"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("/etc/shadow", "it is absolute"),
+        ("../../../outside/key", "it leads out of the project"),
+        ("../../../project/compose.yaml", "it leads out of the project"),
+        ("../up/key", "it leads out of the project"),
+        ("cert.pem", "there is no end of links"),
+        ("nothing", "No such file"),
+        ("../pipe", "it is no regular file"),
+        ("a\x1b[2Jb", "its name could lead elsewhere"),
+    ],
+)
+def test_a_link_that_leads_out_or_nowhere_is_named_and_nothing_behind_it_is_read(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    (project / "tls/live").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "key").write_text("not ours")
+    (project / "compose.yaml").write_text("services: {}")
+    (project / "tls/up").symlink_to("../../outside")
+    os.mkfifo(project / "tls/pipe")
+    (project / "tls/live/a\x1b[2Jb").write_text("odd")
+    (project / "tls/live/cert.pem").symlink_to(text)
+    found = Collected(str(project))
+    found.take_mounted(str(project / "tls/live"), writable=False)
+    (said,) = [one for one in found.lacks if "cert.pem cannot be kept" in one]
+    assert why in said
+    assert b"not ours" not in b"".join(member.content for member in found.members.values())
+    assert not any(member.is_link for member in found.members.values())
+    configuration_archive.unpack(configuration_archive.pack(found.members))
+
+
+def test_links_to_directories_are_kept_with_what_is_in_them_and_circles_end(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "releases/2").mkdir(parents=True)
+    (project / "releases/2/app.conf").write_text("two")
+    (project / "releases/2/again").symlink_to(".")
+    (project / "releases/2/back").symlink_to("../../site")
+    (project / "site").mkdir()
+    (project / "site/current").symlink_to("../releases/2")
+    (project / "site/index").symlink_to("current/app.conf")
+    found = Collected(str(project))
+    names = found.take_mounted(str(project / "site"), writable=False)
+    assert found.lacks == []
+    assert {"project/site/current", "project/site/index", "project/releases/2/app.conf"} <= set(names)
+    members = configuration_archive.unpack(configuration_archive.pack(found.members))
+    assert members == found.members
+    out = tmp_path / "out"
+    out.mkdir()
+    configuration_archive.write_out(members, out)
+    assert (out / "project/site/index").read_text() == "two"
+    through = Collected(str(project))
+    assert through.take(str(project / "site/current/app.conf")) == "project/releases/2/app.conf"
+    assert set(through.members) == {"project/site/current", "project/releases/2/app.conf"}
+
+
+@pytest.mark.timeout(30)
+def test_links_that_fan_out_without_end_are_not_followed_without_end(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for number in range(60):
+        (project / f"d{number}").mkdir(parents=True)
+        for name in ("a", "b"):
+            (project / f"d{number}/{name}").symlink_to(f"../d{number + 1}")
+    (project / "d60").mkdir()
+    (project / "d60/x").write_text("x")
+    found = Collected(str(project))
+    found.take_mounted(str(project / "d0"), writable=False)
+    configuration_archive.unpack(configuration_archive.pack(found.members))
 
 
 def test_a_backup_is_opened_into_a_new_directory_that_only_its_owner_enters(

@@ -6,7 +6,9 @@ import docker
 import pytest
 
 from activities import entries, stored
+from activities.job import state_of
 from activities.postgres.release import Releasing
+from activities.redis_settings import files_as_told
 from activities.tokens import Tokens
 from domain.entries import Entry, files_sha256
 from domain.errors import BackupUnusable, DrError, Refused, VerificationFailed
@@ -65,6 +67,81 @@ def test_each_kind_is_restored_whether_the_append_only_file_is_on_or_off(
     store.start()
     with store.connect() as client:
         assert client.get("key:7") == b"value 7"
+
+
+TOLD = """
+dbfilename "shop.rdb"
+appendfilename shop.aof
+appenddirname 'files-of-shop'
+include /data/more.conf
+"""
+
+
+def started_by_a_file(start: Start) -> Store:
+    """Start a Redis that is told by a file of its own how its files are named."""
+    store = start()
+    (store.data / "redis.conf").write_text(TOLD)
+    (store.data / "more.conf").write_text("save ''\nappendonly yes\n")
+    store.client.api.remove_container(store.name, force=True)
+    return start("/data/redis.conf")
+
+
+def test_a_stopped_server_is_restored_by_the_names_that_its_configuration_file_says(start: Start) -> None:
+    store = started_by_a_file(start)
+    store.fill()
+    entry = taken(store, "aof")
+    assert any(file.path == "files-of-shop/shop.aof.manifest" for file in entry.files)
+    lose_everything(store)
+    store.stop()
+    made = store.restoring.ensure_redis_restored(store.restore_of(entry))
+    assert made.keys == 207
+    assert (store.data / "files-of-shop/shop.aof.manifest").is_file()
+    assert (store.data / "shop.rdb").is_file()
+    with store.connect() as client:
+        assert client.get("key:7") == b"value 7"
+        assert client.get("written after the loss") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("requirepass a-word-of-nobody\n", "redis-password"),
+        ("include /data/gone.conf\n", "redis-settings-unknown"),
+        ("include /data/*.conf\n", "redis-settings-unknown"),
+        ("include /data/more.conf\n", "redis-settings-unknown"),
+        ('dir "/data\n', "redis-settings-unknown"),
+        ("appendfilename ../up.aof\n", "path-escapes"),
+    ],
+)
+def test_a_configuration_by_which_nothing_is_known_is_refused_before_anything_is_made(
+    store: Store, more: str, code: str
+) -> None:
+    store.stop()
+    (store.data / "redis.conf").write_text(TOLD)
+    (store.data / "more.conf").write_text(more)
+    raw = store.raw
+    container = state_of(raw | {"Config": raw["Config"] | {"Cmd": ["redis-server", "/data/redis.conf"]}})
+    with pytest.raises(Refused) as error:
+        files_as_told(store.engine, container, store.target.services[0])
+    assert error.value.code == code
+    assert "a-word-of-nobody" not in f"{error.value} {error.value.where} {error.value.hint}"
+
+
+def test_a_file_of_a_stopped_container_is_read_as_the_container_sees_it(store: Store) -> None:
+    store.stop()
+    only_here = store.state / "only-on-this-host"
+    only_here.write_text("not the container's")
+    (store.data / "told.conf").write_text("appendonly yes")
+    for name, target in {"link": "told.conf", "out": str(only_here), "circle": "circle"}.items():
+        (store.data / name).symlink_to(target)
+    container = store.raw["Id"]
+    for name in ("told.conf", "link"):
+        assert store.engine.file_in(container, f"/data/{name}", 100) == b"appendonly yes"
+    for name in ("out", "circle", "gone", "."):
+        with pytest.raises(OSError, match=r"it is|there is no end"):
+            store.engine.file_in(container, f"/data/{name}", 100)
+    with pytest.raises(OSError, match="it is too large"):
+        store.engine.file_in(container, "/data/told.conf", 5)
 
 
 def test_the_old_data_is_kept_until_it_is_released_and_is_not_discarded(store: Store) -> None:

@@ -12,6 +12,7 @@ from activities.postgres.backup import Backups
 from activities.postgres.dump import Dumps
 from activities.postgres.receiver import Protection
 from activities.postgres.sql import Sql
+from activities.secrets import Secrets
 from activities.selftest.hands import SelfTest
 from activities.selftest.network import Networks
 from activities.tokens import Tokens
@@ -22,6 +23,7 @@ from domain.names import LABEL_MADE_BY
 from domain.order import TargetOrder
 from domain.selftest import MUTANTS, Tried, Verdict
 from tests.hands.postgres.conftest import Server
+from worker.far_store import s3_client
 
 RECORDS = {"M16", "M23", "M24"}
 STORES = {"M20", "M21"}
@@ -29,7 +31,8 @@ STORES = {"M20", "M21"}
 
 @pytest.fixture
 def hands(client: docker.DockerClient, engine: Engine, sql: Sql, tokens: Tokens, state: Path) -> SelfTest:
-    return SelfTest(engine, Networks(client), sql, tokens, state)
+    kept = Secrets(engine)
+    return SelfTest(engine, Networks(client), sql, tokens, state, secrets=kept, connect=s3_client)
 
 
 def survivors(tested: Tried) -> list[str]:
