@@ -6,7 +6,7 @@ from domain.contents import Contents, DatabaseState, SequenceState
 from domain.recovery import Proof
 
 _NAMED = 5
-REQUIRED = ("observed", "databases", "tables", "rows", "objects", "roles")
+REQUIRED = ("observed", "databases", "tables", "rows", "digests", "objects", "roles")
 """Without these a dump is not proven, whatever else is right."""
 
 

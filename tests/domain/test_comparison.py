@@ -118,7 +118,9 @@ def test_a_sequence_that_went_on_or_counts_down_is_none_that_was_lost() -> None:
     assert passed(compare(short, short))
 
 
-@pytest.mark.parametrize("missing", ["observed", "databases", "tables", "rows", "objects", "roles"])
+@pytest.mark.parametrize(
+    "missing", ["observed", "databases", "tables", "rows", "digests", "objects", "roles"]
+)
 def test_a_check_that_was_not_made_is_not_a_check_that_passed(missing: str) -> None:
     proofs = compare(RECORDED, RECORDED)
     unmade: Callable[[Proof], Proof] = lambda proof: (  # noqa: E731 - of one line
