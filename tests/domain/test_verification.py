@@ -230,7 +230,7 @@ def test_a_dump_of_another_server_than_the_base_backups_are_of_is_no_backup(seen
     assert judged(only_postgres(), verified(only_postgres(), [*entries, mine]))[0]
     theirs = entry("postgres", "daily", NOW - timedelta(hours=3), **of("2"))
     rule = wrong_in(only_postgres(), verified(only_postgres(), [*entries, mine, theirs]))
-    assert "it is of database system 2, the base backups are of 1" in rule
+    assert "it is of system 2, the base backups are of 1" in rule
     seen(rule)
 
 
