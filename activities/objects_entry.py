@@ -24,6 +24,8 @@ class _Place(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     place: str
+    unreadable: int = 0
+    """So many of the store's own versions could not be read, and are in no copy."""
 
 
 def copy_named(shelf: Path, entry_id: str) -> Entry:
@@ -55,11 +57,7 @@ def whole_listing(shelf: Path, entry: Entry) -> list[ObjectVersion]:
 
 def require_place(shelf: Path, entry: Entry, blobs: Blobs) -> None:
     """Return when the contents of a copy lie where ``blobs`` looks for them; else raise ``Refused``."""
-    path = entries.directory_of(shelf, entry) / PLACE
-    try:
-        place = _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES)).place
-    except (OSError, ValidationError):
-        raise damaged(entry, f"{PLACE} cannot be read", path) from None
+    place = _placed(shelf, entry).place
     if place != blobs.place:
         raise Refused(
             f"the contents of {entry.id} lie elsewhere: {place}",
@@ -67,6 +65,19 @@ def require_place(shelf: Path, entry: Entry, blobs: Blobs) -> None:
             hint="name that place under backup.second_store, or take a newer copy",
             code="second-store-other",
         )
+
+
+def unreadable_in(shelf: Path, entry: Entry) -> int:
+    """Return how many versions the store listed and could not give when a copy was made."""
+    return _placed(shelf, entry).unreadable
+
+
+def _placed(shelf: Path, entry: Entry) -> _Place:
+    path = entries.directory_of(shelf, entry) / PLACE
+    try:
+        return _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES))
+    except (OSError, ValidationError):
+        raise damaged(entry, f"{PLACE} cannot be read", path) from None
 
 
 def read_listing(path: Path, *, cut_off: bool = False) -> list[ObjectVersion]:
@@ -98,9 +109,10 @@ def line_of(one: ObjectVersion) -> bytes:
     return one.model_dump_json(exclude_defaults=True).encode() + b"\n"
 
 
-def write_place(directory: Path, blobs: Blobs) -> None:
-    """Write down where the contents lie."""
-    plain_files.replace(directory / PLACE, json.dumps({"place": blobs.place}).encode() + b"\n")
+def write_place(directory: Path, blobs: Blobs, *, unreadable: int = 0) -> None:
+    """Write down where the contents lie, and how many could not be brought there."""
+    said = {"place": blobs.place, **({"unreadable": unreadable} if unreadable else {})}
+    plain_files.replace(directory / PLACE, json.dumps(said).encode() + b"\n")
 
 
 def damaged(entry: Entry, what: str, where: Path, *, hint: str = "") -> BackupUnusable:
