@@ -23,7 +23,7 @@ from domain.jobs import Job
 from domain.stack import Kind, Stack
 from domain.stack_file import parse_stack
 from domain.verification_due import Place, allowed_age, due_of
-from worker.wal_metrics import failures, lag_seconds, loss_seconds
+from worker.wal_metrics import AHEAD, failures, lag_seconds, loss_seconds
 
 T = TypeVar("T")
 
@@ -109,10 +109,11 @@ class BackupMetrics(Collector):
         begun: dict[Place, datetime] = {}
         proven: dict[Place, datetime] = {}
         for entry in held:
-            place = (entry.store, entry.kind)
-            begun[place] = max(begun.get(place, entry.started_at), entry.started_at)
-            if entry.verified is Level.RESTORED and entry.verified_at is not None:
-                proven[place] = max(proven.get(place, entry.verified_at), entry.verified_at)
+            place, at = (entry.store, entry.kind), entry.verified_at
+            if entry.started_at - now <= AHEAD:
+                begun[place] = max(begun.get(place, entry.started_at), entry.started_at)
+            if entry.verified is Level.RESTORED and at is not None and at - now <= AHEAD:
+                proven[place] = max(proven.get(place, at), at)
         for family, times in ((age, begun), (verified, proven)):
             for place, at in times.items():
                 family.add_metric([stack.stack, *place], (now - at).total_seconds())
@@ -141,7 +142,7 @@ class BackupMetrics(Collector):
                 )
             else:
                 usable = (one for one in held if one.store == store and one.verified is not Level.NONE)
-                times = [entry.started_at for entry in usable]
+                times = [one.started_at for one in usable if one.started_at - now <= AHEAD]
                 seconds = (now - max(times)).total_seconds() if times else None
             if seconds is not None:
                 loss.add_metric([stack.stack, found[0]], max(seconds, 0.0))

@@ -199,6 +199,21 @@ def test_the_loss_of_another_store_is_the_age_of_its_newest_backup(seen: Seen) -
     assert "dr_rpo_current_seconds cache shop" not in seen.read()
 
 
+def test_what_a_clock_that_was_ahead_has_dated_makes_nothing_look_fresh(seen: Seen) -> None:
+    year = timedelta(days=365)
+    shelved(seen.shelf, "20261122T030000Z-rdb", "redis", started_at=NOW + year, verified=Level.MANIFEST)
+    made = shelved(seen.shelf, started_at=AT)
+    entries.record_verified(seen.shelf, made, Level.RESTORED, NOW + year, "restored")
+    seen.received(SEGMENT, NOW - timedelta(seconds=40))
+    seen.received("000000010000000000000005", NOW + year)
+    seen.base()
+    found = seen.read()
+    assert found["dr_backup_age_seconds daily shop postgres"] == 4 * 3600
+    assert found["dr_wal_archive_lag_seconds db shop"] == 40
+    unknown = ("dr_backup_age_seconds rdb", "dr_backup_verified_age_seconds daily", "dr_rpo_current_seconds")
+    assert [name for name in found if name.startswith(unknown)] == []
+
+
 def test_each_error_of_the_receiver_is_counted_once_across_workers(seen: Seen) -> None:
     assert seen.read()["dr_wal_archive_failed_total db shop"] == 0
     seen.receiver.lines = [
