@@ -167,6 +167,7 @@ def read_database(
             for kind, query in _OBJECTS.items()
         },
         left_out=tuple(left_out),
+        last_marker=_last_marker(connection),
     )
 
 
@@ -207,6 +208,13 @@ def _covers(connection: Connection, last: int | None, schema: str, table: str, c
     row = connection.execute(query).fetchone()
     greatest = None if row is None or row[0] is None else int(str(row[0]))
     return greatest is None or (last is not None and last >= greatest)
+
+
+def _last_marker(connection: Connection) -> int | None:
+    if connection.execute("SELECT to_regclass('dr.marker')").fetchone() == (None,):
+        return None
+    row = connection.execute("SELECT max(n) FROM dr.marker").fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))
 
 
 def _number(connection: Connection, query: compose.SQL | compose.Composed) -> int:
