@@ -10,7 +10,7 @@ from activities.postgres.choose import chain_after
 from domain.backups import Backup, ChooseOrder, Level
 from domain.order import TargetOrder
 from domain.recovery import Judged, Proof
-from domain.wal import Archive
+from domain.wal import Archive, parse_lsn, segment_name
 
 
 class ArchiveChecks:
@@ -39,8 +39,9 @@ class ArchiveChecks:
 def _proofs(order: TargetOrder, backup: Backup, archive: Archive) -> tuple[Proof, ...]:
     chain = chain_after(ChooseOrder(target=order.target), backup, archive)
     said = f"{chain.segments} segments from {backup.start_segment} to {chain.last}, none missing"
-    # What the backup brings itself is no archive.
-    goes_on = bool(chain.last) and chain.last in {*archive.closed, *archive.partial}
+    # What the backup brings itself is no archive, and an open segment does not say whose it is.
+    stop = segment_name(backup.timeline, parse_lsn(backup.stop_lsn) - 1, backup.wal_segment_bytes)
+    goes_on = stop in archive.closed or chain.last in archive.closed
     return (
         Proof(name="chain", passed=chain.whole, evidence=chain.problem or said),
         Proof(

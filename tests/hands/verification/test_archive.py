@@ -72,6 +72,9 @@ def test_what_a_backup_brings_itself_is_no_archive(shelf: Shelf) -> None:
     found = shelf.judged()
     assert [(one.name, one.passed) for one in found.proofs] == [("chain", True), ("archive", False)]
     assert not found.passed
+    segment(shelf.wal, NAMES[1])
+    (shelf.wal / NAMES[1]).rename(shelf.wal / f"{NAMES[1]}.partial")
+    assert not shelf.judged().passed, "an open segment may be anybody's"
     segment(shelf.wal, NAMES[0])
     assert shelf.judged().passed
 
