@@ -139,17 +139,30 @@ def write_entry(directory: Path, entry: Entry) -> None:
 def record_verified(shelf: Path, entry: Entry, level: Level, at: datetime, by: str) -> Entry:
     """Record how far a backup was proven, when and by what; return the new entry.
 
-    Raises ``BackupUnusable`` when it is no longer there.
+    Raises ``BackupUnusable`` when it is no longer there, or another one has its name by now.
     """
     if entry.store == "postgres" and entry.kind == BASE:
         proven = {"verified": level, "verified_at": at, "verified_by": by}
-        base = catalogue.find_backup(shelf, entry.id).model_copy(update=proven)
+        found = catalogue.find_backup(shelf, entry.id)
+        _require_same(found.sha256, entry)
+        base = found.model_copy(update=proven)
         catalogue.record(shelf, base)
         return entry_of(base)
     known = _read(directory_of(shelf, entry), entry.store, entry.kind)
+    _require_same(known.sha256, entry)
     known = known.model_copy(update={"verified": level, "verified_at": at, "verified_by": by})
     plain_files.replace(directory_of(shelf, known) / ENTRY, known.model_dump_json(indent=2).encode())
     return known
+
+
+def _require_same(now: str, entry: Entry) -> None:
+    """Refuse to say of one backup what was shown of another."""
+    if now != entry.sha256:
+        raise BackupUnusable(
+            f"backup {entry.id}: another one has its name by now",
+            hint="verify it again",
+            code="backup-replaced",
+        )
 
 
 def _read_store(shelf: Path, store: str, entries: list[Entry], strangers: list[PassedOver]) -> None:

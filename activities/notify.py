@@ -69,7 +69,8 @@ class Channels:
         """Send a sentence by every channel for the occasion, and say what became of each."""
         known = self._read(stack or self._default or next(iter(self._stacks), ""))
         if known is None:
-            return ()
+            # Silence here would be read as: everybody was told.
+            return (Delivery(channel="any channel", taken=False, because="no stack file says by which"),)
         title = f"dr, stack {known.stack}: {occasion.value}"
         going = [_Sending(channel) for channel in channels_for(known.notify, occasion)]
         for one in going:

@@ -148,7 +148,7 @@ class _Making:
         listed, lost = copying.only_kept(listed)
         notes += _said(copied, listed, lost)
         write_listing(partial / LISTING, listed)
-        write_place(partial, self._blobs)
+        write_place(partial, self._blobs, unreadable=len(copied.unreadable))
         (partial / KNOWN).unlink(missing_ok=True)
         entry = self._entry(partial, buckets, listed, copied, began, notes)
         self._blobs.publish(f"{entry.id}/{LISTING}", (partial / LISTING).read_bytes())

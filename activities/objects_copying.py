@@ -47,6 +47,7 @@ class Copying:
         self._there: dict[str, int] = {}
         self._progress = Progress("objects", 0)
         self._unreadable: list[tuple[str, str]] = []
+        self._gone: list[ObjectVersion] = []
         self._lock = threading.Lock()
         self._file: BinaryIO
 
@@ -73,6 +74,7 @@ class Copying:
                 self._guarded, due, parallel=self._parallel, progress=self._progress, stopped=stopped
             )
         ready |= {one.same_as: one for one in fetched if one is not None}
+        self._note_listed_and_gone()
         versions = [
             one if one.deleted else _filled(one, ready[one.same_as])
             for one in seen
@@ -108,6 +110,7 @@ class Copying:
         try:
             return self._brought(one)
         except GoneError:
+            self._gone.append(one)
             return None
         except Unavailable as error:
             if error.code != "objects-unavailable" or len(self._unreadable) >= _MOST_UNREADABLE:
@@ -115,6 +118,14 @@ class Copying:
             self._live.buckets()
             self._unreadable.append((one.name, error.what))
             return None
+
+    def _note_listed_and_gone(self) -> None:
+        """Tell what was deleted meanwhile from what the store lists and does not have."""
+        buckets = {one.bucket for one in self._gone}
+        there = [name for name in self._live.buckets() if name in buckets] if buckets else []
+        listed = {one.same_as for bucket in there for one in self._live.versions(bucket)}
+        said = "it is listed, and the store says that it is not there"
+        self._unreadable += [(one.name, said) for one in self._gone if one.same_as in listed]
 
     def _brought(self, one: ObjectVersion) -> ObjectVersion:
         require_admitted()

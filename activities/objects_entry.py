@@ -24,6 +24,8 @@ class _Place(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     place: str
+    unreadable: int = 0
+    """So many of the store's own versions could not be read, and are in no copy."""
 
 
 def copy_named(shelf: Path, entry_id: str) -> Entry:
@@ -71,9 +73,22 @@ def require_place(shelf: Path, entry: Entry, blobs: Blobs) -> None:
 
 def place_in(directory: Path) -> str:
     """Return where the contents of a copy lie, as it says itself; ``BackupUnusable`` when it does not."""
+    return _placed(directory).place
+
+
+def unreadable_in(shelf: Path, entry: Entry) -> int:
+    """Return how many versions the store listed and could not give when a copy was made."""
+    directory = entries.directory_of(shelf, entry)
+    try:
+        return _placed(directory).unreadable
+    except BackupUnusable as error:
+        raise damaged(entry, error.what, directory) from None
+
+
+def _placed(directory: Path) -> _Place:
     path = directory / PLACE
     try:
-        return _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES)).place
+        return _Place.model_validate_json(plain_files.read(path, _PLACE_LIMIT_BYTES))
     except (OSError, ValidationError):
         raise BackupUnusable(f"{PLACE} cannot be read", where=str(path), code="backup-damaged") from None
 
@@ -124,9 +139,10 @@ def line_of(one: ObjectVersion) -> bytes:
     return one.model_dump_json(exclude_defaults=True).encode() + b"\n"
 
 
-def write_place(directory: Path, blobs: Blobs) -> None:
-    """Write down where the contents lie."""
-    plain_files.replace(directory / PLACE, json.dumps({"place": blobs.place}).encode() + b"\n")
+def write_place(directory: Path, blobs: Blobs, *, unreadable: int = 0) -> None:
+    """Write down where the contents lie, and how many could not be brought there."""
+    said = {"place": blobs.place, **({"unreadable": unreadable} if unreadable else {})}
+    plain_files.replace(directory / PLACE, json.dumps(said).encode() + b"\n")
 
 
 def damaged(entry: Entry, what: str, where: Path, *, hint: str = "") -> BackupUnusable:

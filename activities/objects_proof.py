@@ -12,7 +12,7 @@ from temporalio import activity
 from activities import entries
 from activities.alone import alone
 from activities.objects_blobs import Blobs, proven
-from activities.objects_entry import copy_named, damaged, require_place, whole_listing
+from activities.objects_entry import copy_named, damaged, require_place, unreadable_in, whole_listing
 from activities.objects_side import ObjectsSide
 from activities.objects_store import GoneError, ObjectStore
 from activities.objects_throwaway import Throwaway
@@ -61,10 +61,12 @@ class ObjectsProof:
                 beat(progress.sentence())
         except BackupUnusable as wrong:
             raise self._condemned(order, entry, wrong) from None
-        if entry.verified is not Level.RESTORED:
+        lacks = unreadable_in(Path(order.target.shelf), entry)
+        if entry.verified is not Level.RESTORED and not lacks:
             entry = self._record(order, entry, Level.MANIFEST, READ_BY)
         said = (
             f"Copy {entry.id}: {len(contents):,} contents, {spoken_bytes(progress.done)}, are what they were"
+            + (f"; {_lacking(lacks)}" if lacks else "")
         )
         return bare(entry.model_copy(update={"sentence": said}))
 
@@ -88,6 +90,10 @@ class ObjectsProof:
             except BackupUnusable as wrong:
                 raise self._condemned(order, entry, wrong) from None
             proofs = _compared(store, entry, listed)
+        lacks = unreadable_in(Path(order.target.shelf), entry)
+        if lacks:
+            # Its listing does not have them, so that no comparison with it can find them missing.
+            proofs = (*proofs, Proof(name="complete", passed=False, evidence=_lacking(lacks)))
         well = all(proof.passed for proof in proofs)
         # What was not shown takes nothing away; what was shown to be wrong does.
         if well or any(proof.passed is False for proof in proofs):
@@ -177,6 +183,10 @@ def _compared(store: ObjectStore, entry: Entry, listed: list[ObjectVersion]) -> 
 
     seen = together(read, there, parallel=_PARALLEL, progress=progress, stopped=store.stopped)
     return (compare_versions(listed, seen), *compare_holdings(entry.held, holdings(buckets, seen)))
+
+
+def _lacking(count: int) -> str:
+    return f"{count:,} versions could not be read when it was made, and are not in it"
 
 
 def _proven(entry: Entry, proofs: tuple[Proof, ...], *, well: bool, seconds: float) -> RestoreProven:

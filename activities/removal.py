@@ -20,7 +20,7 @@ from domain.paths import is_part
 
 _ERASING = ".erasing-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ENTRY_LIMIT_BYTES = 16 * 1024 * 1024
+_ENTRY_LIMIT_BYTES = 64 * 1024 * 1024
 _DEEPEST = 100
 
 

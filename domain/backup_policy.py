@@ -19,6 +19,7 @@ _LONGEST = timedelta(days=36_500)
 Keep = Annotated[Duration, Field(gt=timedelta(), le=_LONGEST)]
 Count = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")]
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 def _fit_shelf(text: str) -> str:
@@ -72,6 +73,8 @@ class BackupPolicy(Fact):
     objects: ObjectsPolicy = ObjectsPolicy()
     second_store: SecondStore | None = None
     """Where the objects are copied to; ``None`` is the shelf."""
+    leave_out: tuple[ServiceName, ...] = ()
+    """Services of a kind of which another one is backed up, and which nobody wants a backup of."""
     schedules: dict[Job, Timing | None] = Field(default_factory=dict)
     """A job that is not listed runs as usual; one with ``null`` does not run at all."""
 

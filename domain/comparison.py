@@ -6,7 +6,7 @@ from domain.contents import Contents, DatabaseState, SequenceState
 from domain.recovery import Proof
 
 _NAMED = 5
-REQUIRED = ("observed", "databases", "tables", "rows", "objects", "roles")
+REQUIRED = ("observed", "databases", "tables", "rows", "digests", "objects", "roles")
 """Without these a dump is not proven, whatever else is right."""
 
 
@@ -24,6 +24,7 @@ def compare(before: Contents, now: Contents) -> tuple[Proof, ...]:
         _judge("tables", _all(pairs, _tables), f"{_count(pairs)} tables, none missing, none more", pairs),
         _rows(pairs),
         _digests(pairs),
+        _markers(pairs),
         _judge("objects", _all(pairs, _objects), _listed(pairs), pairs),
         _judge("extensions", _all(pairs, _extensions), "every extension is there", pairs),
         _judge("sequences", _all(pairs, _sequences), "none stands behind where it stood", pairs),
@@ -88,6 +89,19 @@ def _digests(pairs: _Pairs) -> Proof:
         said = f"{compared} tables hold the very rows they held{without if undigested else ''}"
         return _judge("digests", problems, said, pairs)
     return Proof(name="digests", passed=None, evidence="no table has a digest to compare")
+
+
+def _markers(pairs: _Pairs) -> Proof:
+    """Compare where the ledger stood, which says of which second the rows are."""
+    stood = [(before, now) for before, now in pairs if before.last_marker is not None]
+    problems = [
+        f"the ledger of {before.name} ends at marker {now.last_marker}, it ended at {before.last_marker}"
+        for before, now in stood
+        if now.last_marker != before.last_marker
+    ]
+    if not stood:
+        return Proof(name="marker", passed=None, evidence="no marker of the ledger was recorded")
+    return _judge("marker", problems, f"the ledger ends at marker {stood[0][0].last_marker}", pairs)
 
 
 def _tables(before: DatabaseState, now: DatabaseState) -> Iterator[str]:

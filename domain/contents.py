@@ -37,6 +37,8 @@ class DatabaseState(Value):
     """Kind of object (``indexes``, ``policies``, ``grants`` …) to how many there were."""
     left_out: tuple[str, ...] = ()
     """What is not compared and why, a sentence each."""
+    last_marker: int | None = None
+    """The highest of the ledger; ``None`` where it writes none."""
 
 
 class Contents(Value):

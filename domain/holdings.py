@@ -49,8 +49,15 @@ def _compared(name: str, before: Holding | None, after: Holding | None) -> Proof
         return Proof(name=name, passed=False, evidence=said)
     wrong = _difference(before, after)
     counted = f"{after.count:,} of {before.count:,}"
-    looked = "digest of all" if before.digest else f"{len(before.samples)} samples"
-    return Proof(name=name, passed=not wrong, evidence=wrong or f"{counted} there, {looked} the same")
+    return Proof(name=name, passed=not wrong, evidence=wrong or f"{counted} there, {_looked_at(before)}")
+
+
+def _looked_at(before: Holding) -> str:
+    if before.digest:
+        return "digest of all the same"
+    if before.samples:
+        return f"{len(before.samples)} samples the same"
+    return "counted alone: nothing was recorded of what is in it"
 
 
 def _difference(before: Holding, after: Holding) -> str:

@@ -25,7 +25,7 @@ class Channel(Fact):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     url: SecretRef
-    on: Annotated[tuple[Occasion, ...], Field(min_length=1)] = (Occasion.FAILED, Occasion.RECOVERY)
+    on: Annotated[tuple[Occasion, ...], Field(min_length=1)] = tuple(Occasion)
 
     @model_validator(mode="before")
     @classmethod

@@ -25,6 +25,7 @@ def plan_retention(
     strangers: Iterable[PassedOver] = (),
 ) -> RetentionPlan:
     """Return what the policy removes as of a moment, whole and not shortened."""
+    held = [believed(one, as_of) for one in held]
     rulings: list[Ruling] = []
     bases: dict[str, str] = {}
     for place, alike in _by_place(held).items():
@@ -53,6 +54,15 @@ def plan_retention(
         paused_because=paused_because,
         strangers=tuple(strangers),
     )
+
+
+def believed(one: Held, as_of: datetime) -> Held:
+    """Return a backup without the time that it was scheduled for, where that is still to come.
+
+    Whoever starts one by hand may type any: it would be the newest for years, and push out all others.
+    """
+    ahead = one.scheduled_for is not None and one.scheduled_for > as_of
+    return one.model_copy(update={"scheduled_for": None}) if ahead else one
 
 
 def kept_bases(held: Iterable[Held], rulings: Iterable[Ruling]) -> dict[str, str]:

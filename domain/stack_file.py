@@ -164,7 +164,12 @@ def _prove_consistent(stack: Stack, lines: dict[_Path, int], source: str) -> Non
         known = ", ".join(stack.services)
         return _refused(what, source, _line_of(path, lines), f"services of this stack: {known}")
 
-    for key, problem in (*unfit(stack.gates, stack.approvers), *unfit_channels(stack.notify, stack.services)):
+    missing = [name for name in stack.backup.leave_out if name not in stack.services]
+    for key, problem in (
+        *unfit(stack.gates, stack.approvers),
+        *unfit_channels(stack.notify, stack.services),
+        *(("backup", f"backup.leave_out: no service {name}") for name in missing),
+    ):
         raise _refused(problem, source, _line_of((key,), lines))
     servers = [name for name, service in stack.services.items() if service.kind is Kind.POSTGRES]
     if len(servers) != 1:

@@ -16,8 +16,12 @@ from domain.order import Order, Outcome, Value
 from domain.recovery import Proof
 from domain.verification_due import Due
 
-Looked = Literal["stack", "catalogue", "there", "fresh", "size", "restored", "far listed", "far fetched"]
+Looked = Literal[
+    "stack", "catalogue", "there", "fresh", "size", "archived", "restored", "far listed", "far fetched"
+]
 OF_EVERY_KIND: tuple[Looked, ...] = ("there", "fresh", "size", "restored")
+ARCHIVED_FOR = ("postgres", "base")
+"""The backups that WAL has to go on from."""
 
 
 class Checked(Value):
@@ -119,6 +123,8 @@ def judged(due: Sequence[Due], checks: Sequence[Checked]) -> tuple[bool, str]:
         more = f"; and {len(unshown) - 1} more" if len(unshown) > 1 else ""
         return False, f"not verified: {unshown[0].title}: {unshown[0].evidence}{more}"
     missing = [f"{one.store} {one.kind}: {what}" for one in due for what in _unseen(one, checks)]
+    if _wal_unseen(due, checks):
+        missing.append("postgres wal: archived")
     if missing:
         return False, f"not looked at: {', '.join(missing[:5])}"
     restored = [check for check in checks if check.what == "restored" and check.passed]
@@ -140,6 +146,13 @@ def _unseen(one: Due, checks: Sequence[Checked]) -> list[Looked]:
     seen = {check.what for check in mine if check.passed}
     excused = {check.what for check in mine if check.passed is None and _excused(check, (one,))}
     return [what for what in OF_EVERY_KIND if what not in seen | excused]
+
+
+def _wal_unseen(due: Sequence[Due], checks: Sequence[Checked]) -> bool:
+    """Tell whether there is a base backup that is due, and nobody followed the WAL from it."""
+    wanted = any(one.place == ARCHIVED_FOR for one in due)
+    there = any(check.what == "there" and (check.store, check.kind) == ARCHIVED_FOR for check in checks)
+    return wanted and there and not any(check.what == "archived" and check.passed for check in checks)
 
 
 def _excused(check: Checked, due: Sequence[Due]) -> bool:

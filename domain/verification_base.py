@@ -1,5 +1,7 @@
 """What a base backup recorded beside its rows, against the copy that was restored from it. Pure."""
 
+from collections.abc import Iterable
+
 from domain.backups import Backup
 from domain.contents import Contents, SequenceState
 from domain.dumps import EntryTargetOrder
@@ -8,6 +10,10 @@ from domain.stack import Check
 from domain.wal import parse_lsn
 
 _NAMED = 5
+RECORDED = "contents"
+"""The proof that compares with what was recorded at the backup."""
+_DATABASE = "database "
+"""Begins the proof of another database that could not be read."""
 
 
 class ProveBaseOrder(EntryTargetOrder):
@@ -33,6 +39,18 @@ def compare_beside(before: Contents, now: Contents) -> tuple[Proof, ...]:
     What was not recorded is not shown.
     """
     return (_roles(before, now), _sequences(before, now))
+
+
+def lacking(proofs: Iterable[Proof]) -> str:
+    """Return which proof a restored base backup lacks, or nothing: it has to hold what was recorded.
+
+    A recovery may rely on less, for want of anything better; a backup that counts as proven may not. Nor
+    may one of whose databases nobody could look into.
+    """
+    known = {proof.name: proof.passed for proof in proofs}
+    if not known.get(RECORDED):
+        return RECORDED
+    return next((name for name, passed in known.items() if name.startswith(_DATABASE) and not passed), "")
 
 
 def _roles(before: Contents, now: Contents) -> Proof:

@@ -37,8 +37,8 @@ def look_far(
     found = [_newest(whole, within, as_of)]
     for store, kind in sorted({(entry.store, entry.kind) for entry in entries}):
         alike = [far for far in whole if (far.store, far.kind) == (store, kind)]
-        waiting = _waiting(entries, store, kind, within, as_of)
-        found.append(_of_kind(store, kind, alike, waiting=waiting))
+        due = _due(entries, store, kind, within, as_of)
+        found.append(_of_kind(store, kind, alike, due=due, scheduled=within is not None))
     return found
 
 
@@ -64,19 +64,20 @@ def _newest(whole: Sequence[FarEntry], within: timedelta | None, as_of: datetime
     return Checked(what="far listed", passed=age <= within.total_seconds(), evidence=said)
 
 
-def _waiting(
-    entries: Sequence[Entry], store: str, kind: str, within: timedelta | None, as_of: datetime
-) -> bool:
-    """Tell whether all of a kind are so young that the next copying takes them along."""
+def _due(entries: Sequence[Entry], store: str, kind: str, within: timedelta | None, as_of: datetime) -> str:
+    """Return the newest of a kind that a copying has taken along by now; nothing while all are too young."""
     alike = [entry for entry in entries if (entry.store, entry.kind) == (store, kind)]
-    return within is not None and all(as_of - entry.ended_at < within for entry in alike)
+    return max((one.id for one in alike if within is None or as_of - one.ended_at >= within), default="")
 
 
-def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, waiting: bool) -> Checked:
+def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, due: str, scheduled: bool) -> Checked:
     if not alike:
-        said = "it is younger than the last copying" if waiting else "none of it is off-site"
-        return Checked(what="far listed", store=store, kind=kind, passed=waiting, evidence=said)
+        said = "none of it is off-site" if due else "it is younger than the last copying"
+        return Checked(what="far listed", store=store, kind=kind, passed=not due, evidence=said)
     newest = max(alike, key=lambda far: far.id)
+    if scheduled and newest.id < due:
+        said = f"{due} should be off-site by now, and the newest there is {newest.id}"
+        return Checked(what="far listed", store=store, kind=kind, passed=False, evidence=said)
     said = {
         True: "every object as its manifest says",
         False: "it is not as its manifest says, or that cannot be opened",

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from domain.backups import Level, spoken_bytes
 from domain.durations import spoken
 from domain.entries import Entry
-from domain.verification import Checked, Looked, Pick
-from domain.verification_due import Due, Place
+from domain.jobs import WORK
+from domain.stack import Stack
+from domain.verification import ARCHIVED_FOR, Checked, Looked, Pick
+from domain.verification_due import MADE_BY, Due, Place
 
 _LEAST_SHARE = 0.5
 _AHEAD = timedelta(days=1)
@@ -23,6 +26,32 @@ def look(due: Iterable[Due], entries: Sequence[Entry], *, as_of: datetime) -> li
         if not alike and one.optional and any(kept.get(p) for p in _siblings(one, kept)):
             continue
         found += _looked_at(one, alike, as_of)
+    return found + _foreign(kept)
+
+
+def unprotected(stack: Stack) -> list[Checked]:
+    """Return a failure for each service that nothing backs up, because another one of its kind is.
+
+    What ``backup.leave_out`` names is meant so.
+    """
+    found: list[Checked] = []
+    for job, places in MADE_BY.items():
+        kind = WORK[job].needs
+        if not kind or stack.backup.timing(job) is None:
+            continue
+        alike = (name for name, service in stack.services.items() if service.kind == kind)
+        found += [
+            Checked(
+                what="there",
+                store=places[0][0],
+                entry_id=name,
+                passed=False,
+                evidence=f"nothing backs up the service {name}: of kind {kind} only the first one is;"
+                " backup.leave_out says that this is meant",
+            )
+            for name in islice(alike, 1, None)
+            if name not in stack.backup.leave_out
+        ]
     return found
 
 
@@ -58,7 +87,7 @@ def _looked_at(one: Due, alike: list[Entry], as_of: datetime) -> list[Checked]:
 
 
 def _fresh(one: Due, newest: Entry, as_of: datetime) -> Checked:
-    due_at = newest.scheduled_for or newest.started_at
+    due_at = _due_at(newest)
     age = (as_of - due_at).total_seconds()
     passed: bool | None = age <= one.within_seconds
     said = f"{spoken(max(age, 0.0))} old, {spoken(one.within_seconds)} are allowed"
@@ -79,6 +108,26 @@ def _sized(newest: Entry, before: Entry | None) -> Checked:
     return _check("size", newest, passed=passed, evidence=said if newest.bytes else f"it is empty: {said}")
 
 
+def _foreign(kept: Mapping[Place, list[Entry]]) -> list[Checked]:
+    """Return a failure for each newest dump of another server than the newest base backup is of (F-C7).
+
+    That base backup is the server's own: the archived WAL goes on from it.
+    """
+    newest = next(iter(kept.get(ARCHIVED_FOR, ())), None)
+    mine = newest.source.system_identifier if newest is not None else ""
+    dumps = [alike[0] for place, alike in kept.items() if place[0] == ARCHIVED_FOR[0]]
+    return [
+        _check(
+            "there",
+            one,
+            passed=False,
+            evidence=f"it is of system {one.source.system_identifier}, the base backups are of {mine}",
+        )
+        for one in dumps
+        if mine and one.source.system_identifier not in {"", mine}
+    ]
+
+
 def _check(what: Looked, entry: Entry, *, passed: bool | None, evidence: str) -> Checked:
     return Checked(
         what=what, store=entry.store, kind=entry.kind, entry_id=entry.id, passed=passed, evidence=evidence
@@ -94,7 +143,12 @@ def _by_place(entries: Iterable[Entry]) -> dict[Place, list[Entry]]:
 
 
 def _age_key(entry: Entry) -> tuple[datetime, datetime, str]:
-    return entry.scheduled_for or entry.started_at, entry.ended_at, entry.id
+    return _due_at(entry), entry.ended_at, entry.id
+
+
+def _due_at(entry: Entry) -> datetime:
+    """Return when a backup was due: never later than it began, whatever somebody typed."""
+    return min(entry.scheduled_for or entry.started_at, entry.started_at)
 
 
 def _last_restored(entry: Entry) -> tuple[bool, str, str]:

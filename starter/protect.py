@@ -13,6 +13,7 @@ from domain.backups import Backup
 from domain.configuration import Extracted
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
+from domain.errors import Refused
 from domain.inert import visible
 from domain.jobs import WORK, Job, lock_of
 from domain.release import Released
@@ -145,8 +146,11 @@ def verify(
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     """Verify a backup again: every file of it, and if wanted by restoring it; or all, as each day."""
+    if every + selftest + bool(backup or restore) > 1:
+        # One of them would be left undone, and the exit status of the other taken for both.
+        raise Refused("--all, --self-test and one backup exclude each other", code="usage")
     if every:
-        raise typer.Exit(verify_all(stack, backup=backup, as_json=as_json))
+        raise typer.Exit(verify_all(stack, as_json=as_json))
 
     async def work(client: Client, settings: Settings) -> Exit:
         if selftest:

@@ -3,7 +3,6 @@
 from rich.console import Console
 from temporalio.client import Client
 
-from domain.errors import Refused
 from domain.jobs import Job, lock_of
 from domain.verification import VerificationReport
 from starter import orchestrator
@@ -15,10 +14,8 @@ _EXIT = {"passed": Exit.DONE, "failed": Exit.VERIFICATION_FAILED, "stood_down": 
 _WORD = {True: "ok", False: "WRONG", None: "not shown"}
 
 
-def verify_all(stack: str, *, backup: str, as_json: bool) -> Exit:
+def verify_all(stack: str, *, as_json: bool) -> Exit:
     """Verify every due backup of a stack under the lock of the schedule; return the exit status."""
-    if backup:
-        raise Refused("--all takes no backup's id", hint="leave one of them out", code="usage")
 
     async def work(client: Client, settings: Settings) -> Exit:
         say("looking at every due backup, and restoring some of them …")

@@ -19,10 +19,11 @@ from activities.engine import Engine
 from domain.backups import Level
 from domain.entries import Entry
 from domain.errors import DrError
+from domain.jobs import Job
 from domain.stack import Kind, Stack
 from domain.stack_file import parse_stack
-from domain.verification_due import Place, due_of
-from worker.wal_metrics import failures, lag_seconds, loss_seconds
+from domain.verification_due import Place, allowed_age, due_of
+from worker.wal_metrics import AHEAD, failures, lag_seconds, loss_seconds
 
 T = TypeVar("T")
 
@@ -67,6 +68,11 @@ class BackupMetrics(Collector):
         expected = GaugeMetricFamily(
             "dr_backup_expected_seconds", "How old the newest backup may be", labels=_OF_A_BACKUP
         )
+        verifying = GaugeMetricFamily(
+            "dr_backup_verification_expected_seconds",
+            "How long ago the last verification of all backups may have been",
+            labels=["stack"],
+        )
         age = GaugeMetricFamily(
             "dr_backup_age_seconds", "Time since the newest backup began", labels=_OF_A_BACKUP
         )
@@ -87,11 +93,14 @@ class BackupMetrics(Collector):
         for stack in self._read_stacks():
             for due in due_of(stack):
                 expected.add_metric([stack.stack, due.store, due.kind], due.within_seconds)
+            within = allowed_age(stack, Job.VERIFICATION)
+            if within is not None:
+                verifying.add_metric([stack.stack], within.total_seconds())
             held = self._guarded(stack, "shelf", partial(_held, self._shelf(stack)))
             self._add_ages(stack, held or [], age, verified)
             self._add_wal(stack, lag, failed)
             self._add_losses(stack, held or [], loss)
-        yield from (expected, age, verified, lag, failed, loss)
+        yield from (expected, verifying, age, verified, lag, failed, loss)
 
     def _add_ages(
         self, stack: Stack, held: list[Entry], age: GaugeMetricFamily, verified: GaugeMetricFamily
@@ -100,10 +109,11 @@ class BackupMetrics(Collector):
         begun: dict[Place, datetime] = {}
         proven: dict[Place, datetime] = {}
         for entry in held:
-            place = (entry.store, entry.kind)
-            begun[place] = max(begun.get(place, entry.started_at), entry.started_at)
-            if entry.verified is Level.RESTORED and entry.verified_at is not None:
-                proven[place] = max(proven.get(place, entry.verified_at), entry.verified_at)
+            place, at = (entry.store, entry.kind), entry.verified_at
+            if entry.started_at - now <= AHEAD:
+                begun[place] = max(begun.get(place, entry.started_at), entry.started_at)
+            if entry.verified is Level.RESTORED and at is not None and at - now <= AHEAD:
+                proven[place] = max(proven.get(place, at), at)
         for family, times in ((age, begun), (verified, proven)):
             for place, at in times.items():
                 family.add_metric([stack.stack, *place], (now - at).total_seconds())
@@ -131,7 +141,8 @@ class BackupMetrics(Collector):
                     stack, "archive", lambda: loss_seconds(self._state, stack.stack, shelf, now)
                 )
             else:
-                times = [entry.started_at for entry in held if entry.store == store]
+                usable = (one for one in held if one.store == store and one.verified is not Level.NONE)
+                times = [one.started_at for one in usable if one.started_at - now <= AHEAD]
                 seconds = (now - max(times)).total_seconds() if times else None
             if seconds is not None:
                 loss.add_metric([stack.stack, found[0]], max(seconds, 0.0))

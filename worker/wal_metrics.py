@@ -18,6 +18,8 @@ RECORD = "receiver-failures"
 _TAIL_BYTES = 64 * 1024
 _STEADY = timedelta(seconds=60)
 """A ledger that tried nothing for so long is not watching."""
+AHEAD = timedelta(hours=2)
+"""What is dated later than so far ahead was written by a clock that cannot be believed, and says nothing."""
 _ERROR = re.compile(r"^(\S+Z) pg_receivewal: (?:error|fatal|detail: FATAL)", re.MULTILINE)
 
 
@@ -27,19 +29,22 @@ def lag_seconds(state: Path, stack: str, shelf: Path, now: datetime) -> float | 
     Without a ledger that watches, the clock stands for the server: an idle one looks late then. ``None``
     where nothing was ever received.
     """
-    newest = _newest_at(shelf)
+    newest = _newest_at(shelf, now)
     return None if newest is None else max((_written_at(state, stack, now) - newest).total_seconds(), 0.0)
 
 
 def loss_seconds(state: Path, stack: str, shelf: Path, now: datetime) -> float | None:
     """Return how far back a recovery would lead: to the archive's end, or to the backup where a gap follows.
 
-    ``None`` without a base backup that was verified: then nothing can be said.
+    ``None`` without a base backup that was verified, and for an archive from the future.
     """
-    backup = next((one for one in catalogue.list_backups(shelf) if one.verified is not Level.NONE), None)
+    known = (one for one in catalogue.list_backups(shelf) if one.ended_at - now <= AHEAD)
+    backup = next((one for one in known if one.verified is not Level.NONE), None)
     if backup is None:
         return None
     received = _received(shelf, backup.wal_segment_bytes)
+    if received.newest_at is not None and received.newest_at - now > AHEAD:
+        return None
     point = backup.ended_at
     if received.newest_at is not None and _is_whole(received, backup):
         point = max(received.newest_at, point)
@@ -70,14 +75,15 @@ def failures(engine: Engine, state: Path, stack: str) -> int | None:
     return int(after["count"])
 
 
-def _newest_at(shelf: Path) -> datetime | None:
+def _newest_at(shelf: Path, now: datetime) -> datetime | None:
     """Return when the archive was written last, whatever the size of its segments."""
-    root = shelf / WAL
+    root, believed = shelf / WAL, (now + AHEAD).timestamp()
     newest = 0.0
     for name in plain_files.names_at(root):
         for file in plain_files.names_at(root / name):
             if is_segment(file.removesuffix(".partial")):
-                newest = max(newest, (root / name / file).lstat().st_mtime)
+                at = (root / name / file).lstat().st_mtime
+                newest = max(newest, at if at <= believed else 0.0)
     return datetime.fromtimestamp(newest, UTC) if newest else None
 
 

@@ -38,6 +38,7 @@ from activities.offsite_ready import OffsiteReadiness
 from activities.offsite_side import FarSide
 from activities.open_runs import OpenRuns
 from activities.people import People
+from activities.postgres.archive_check import ArchiveChecks
 from activities.postgres.assess import Diagnosis
 from activities.postgres.backup import Backups
 from activities.postgres.choose import Choosing
@@ -203,6 +204,7 @@ class Hands:
             RedisProof(self._engine, self._tokens, self._settings.state).verify_redis_restored,
             DumpChecks(*parts).verify_restored,
             BaseChecks(*parts).verify_base_restored,
+            ArchiveChecks().verify_archive,
             Rebuilding(self._engine, self._tokens, self._settings.state).ensure_catalogue_rebuilt,
             selftest.verify_checks_of_database,
             selftest.verify_checks_of_stores,

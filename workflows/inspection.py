@@ -1,5 +1,7 @@
 """Looking without an incident: the health of a stack, and whether a recovery would find what it needs."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -11,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.offsite_ready import OffsiteReadiness
     from activities.postgres.listing import Listing
     from activities.postgres.receiver import Protection
-    from domain.backups import ShelfOrder
+    from domain.backups import Backup, Level, ShelfOrder
     from domain.inventory import Inventory, InventoryOrder
     from domain.offsite_copies import OffsiteOrder
     from domain.order import Facts, StackOrder, TargetOrder, Value
@@ -92,16 +94,9 @@ class Doctor:
             listed = await errand("Read the catalogue", Listing.observe_backups, shelf)
         except ActivityError as error:
             return [Proof(name="protection", passed=False, evidence=Trouble.of(error).sentence)]
-        newest = listed.backups[0] if listed.backups else None
         return [
             Proof(name="WAL receiver", passed=receiver.active, evidence=receiver.sentence),
-            Proof(
-                name="backups",
-                passed=newest is not None,
-                evidence=f"newest: {newest.id}, {newest.verified}"
-                if newest
-                else "there is none: dr backup now",
-            ),
+            base_proof(listed.backups),
         ]
 
     async def _host(self, facts: Facts) -> list[Proof]:
@@ -120,6 +115,17 @@ class Doctor:
             return list(reach.proofs)
         except ActivityError as error:
             return [Proof(name="off-site store", passed=False, evidence=Trouble.of(error).sentence)]
+
+
+def base_proof(backups: Sequence[Backup]) -> Proof:
+    """Return whether there is a base backup that is not known to be damaged; the newest is named."""
+    newest = next((one for one in backups if one.verified is not Level.NONE), None)
+    said = f"newest that is whole: {newest.id}, {newest.verified}" if newest else "there is none"
+    if backups and newest is not backups[0]:
+        said += f"; {backups[0].id} is not known to be whole"
+    return Proof(
+        name="backups", passed=newest is not None, evidence=said if newest else f"{said}: dr backup now"
+    )
 
 
 def _judge(proofs: list[Proof]) -> Judged:

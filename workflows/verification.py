@@ -2,7 +2,8 @@
 
 1. Look whether a recovery is open: then stand down, and say so.
 2. Read the catalogue: every kind that the policy wants is there, fresh, and not suspiciously small; what was
-   not due yet since its schedule was made is listed as that.
+   not due yet since its schedule was made is listed as that. Follow the archived WAL from the newest base
+   backup.
 3. Restore the latest of each kind, one by chance and the oldest in rotation, each into a place of its own.
 4. List the far copies, and bring one back into a shelf of its own.
 5. Write the report, and tell people either way.
@@ -20,14 +21,21 @@ with workflow.unsafe.imports_passed_through():
     from domain.backups import ShelfOrder
     from domain.notify import Occasion
     from domain.order import Facts
-    from domain.verification import Checked, RecordVerificationOrder, VerificationReport, judged
+    from domain.verification import (
+        ARCHIVED_FOR,
+        Checked,
+        RecordVerificationOrder,
+        VerificationReport,
+        judged,
+    )
     from domain.verification_due import Due, due_of
-    from domain.verification_look import picked
+    from domain.verification_look import picked, unprotected
     from workflows.backup import ScheduledRequest, load
     from workflows.errand import errand
     from workflows.pace import Trouble
     from workflows.retention import open_recovery, unclosed
     from workflows.telling import why_not_told
+    from workflows.verification_archive import archived_wal
     from workflows.verification_due import without_what_is_not_due
     from workflows.verification_far import far_copies
     from workflows.verification_restores import restored
@@ -67,6 +75,9 @@ class BackupVerification:
         listed = await errand("Read the catalogue", Shelf.observe_entries, order, site=facts.stack.site)
         as_of = self.request.scheduled_for or workflow.now()
         self.checks += await without_what_is_not_due(facts, self.due, listed, as_of)
+        self.checks += unprotected(facts.stack)
+        if any(one.place == ARCHIVED_FOR for one in self.due):
+            self.checks += await archived_wal(facts, listed.entries)
         for pick in picked(self.due, listed.entries, self.seed):
             if await self._interrupted(facts):
                 return

@@ -62,7 +62,7 @@ class Choosing:
             received = shelf.read_received(
                 where, backup.wal_segment_bytes, server.uid, backup.system_identifier
             )
-            chain = _chain(order, backup, received.archive)
+            chain = chain_after(order, backup, received.archive)
             reason = why_unfit(backup, order, major=major) or chain.problem or self._damage(order, backup)
             if reason:
                 passed.append(PassedOver(id=backup.id, reason=reason))
@@ -84,7 +84,7 @@ class Choosing:
         return manifest.what_is_wrong(self._engine, target, backup, name=name, labels=labels)
 
 
-def _chain(order: ChooseOrder, backup: Backup, archive: Archive) -> Chain:
+def chain_after(order: ChooseOrder, backup: Backup, archive: Archive) -> Chain:
     """Follow the WAL of the archive together with the segments that the backup brings itself."""
     where = Path(order.target.shelf)
     own = manifest.own_segments(data_directory(where, backup.id), backup.wal_segment_bytes)

@@ -71,6 +71,16 @@ _OBJECTS: dict[str, LiteralString] = {
     " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE (i.indisvalid OR c.relkind = 'I') AND {ours}",
     "policies": "SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid"
     " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}",
+    # A policy does nothing on a table whose row security is off.
+    "row security": "SELECT sum(c.relrowsecurity::int + c.relforcerowsecurity::int) FROM pg_class c"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {ours}",
+    "defaults": "SELECT count(*) FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}",
+    "types": "SELECT count(*) FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace"
+    " WHERE y.typtype IN ('d', 'e', 'r') AND {ours}",
+    "enabled triggers": "SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND {ours}",
     "triggers": "SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
     " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {ours}",
     "functions": "SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {ours}",
@@ -163,6 +173,7 @@ def read_database(
             for kind, query in _OBJECTS.items()
         },
         left_out=tuple(left_out),
+        last_marker=_last_marker(connection),
     )
 
 
@@ -203,6 +214,13 @@ def _covers(connection: Connection, last: int | None, schema: str, table: str, c
     row = connection.execute(query).fetchone()
     greatest = None if row is None or row[0] is None else int(str(row[0]))
     return greatest is None or (last is not None and last >= greatest)
+
+
+def _last_marker(connection: Connection) -> int | None:
+    if connection.execute("SELECT to_regclass('dr.marker')").fetchone() == (None,):
+        return None
+    row = connection.execute("SELECT max(n) FROM dr.marker").fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))
 
 
 def _number(connection: Connection, query: compose.SQL | compose.Composed) -> int:

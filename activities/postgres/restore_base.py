@@ -27,7 +27,7 @@ from domain.dumps import RestoreProven
 from domain.entries import Entry, entry_of
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.recovery import Copy, Proof, VerifyOrder
-from domain.verification_base import ProveBaseOrder, comparable, compare_beside
+from domain.verification_base import ProveBaseOrder, comparable, compare_beside, lacking
 
 _SPARE = 1.2
 
@@ -69,7 +69,7 @@ class BaseChecks:
             began = time.monotonic()
             proofs = self._restored(order, server, backup)
         entry = entry_of(backup)
-        well = judge(list(proofs), full=True)
+        well = judge(list(proofs), full=True) and not lacking(proofs)
         # What was not shown takes nothing away; what was shown to be wrong does.
         if well or any(proof.passed is False for proof in proofs):
             entry = self._record(where, entry, Level.RESTORED if well else Level.NONE)

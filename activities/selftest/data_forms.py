@@ -40,6 +40,20 @@ GONE: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "M13",
+        "row security is switched off, and its policy is there",
+        "ALTER TABLE notes DISABLE ROW LEVEL SECURITY",
+        "NOT relrowsecurity AND EXISTS (SELECT FROM pg_policy) FROM pg_class WHERE oid = 'notes'::regclass",
+        "objects",
+    ),
+    (
+        "M13",
+        "a column has lost its default",
+        "ALTER TABLE messages ALTER id DROP DEFAULT",
+        "NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = 'messages'::regclass)",
+        "objects",
+    ),
+    (
+        "M13",
         "an extension is missing",
         "DROP EXTENSION plpgsql",
         "NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'plpgsql')",

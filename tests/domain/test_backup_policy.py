@@ -37,6 +37,12 @@ def refusal(old: str, new: str) -> Refused:
     return error.value
 
 
+def test_what_is_left_out_of_the_backups_is_a_service_of_the_stack() -> None:
+    assert policy(SOUND.replace("keep_redis: 7", "leave_out: [postgres]")).leave_out == ("postgres",)
+    assert "no service cache" in refusal("keep_redis: 7", "leave_out: [cache]").what
+    assert "leave_out" in refusal("keep_redis: 7", "leave_out: ['../x']").what
+
+
 def test_a_file_that_says_nothing_keeps_what_the_runbook_promises() -> None:
     bare = policy("stack: shop\nproject: shop\nservices: {postgres: {kind: postgres}}\n")
     days = {

@@ -18,6 +18,7 @@ CHAT = DatabaseState(
     ),
     sequences=(SequenceState(name="public.users_id_seq", last_value=200, covers=True),),
     extensions=("pgcrypto 1.3", "plpgsql 1.0"),
+    last_marker=77,
     objects={"indexes": 4, "policies": 1, "grants": 9},
 )
 EMPTY = DatabaseState(name="spare", file="spare.dump", objects={"indexes": 0})
@@ -61,6 +62,8 @@ def test_a_copy_that_holds_what_was_recorded_passes_and_says_how_much_that_was()
         (table(0, rows=199), "rows", "chat: public.users has 199 rows, it had 200"),
         (table(0, rows=201), "rows", "chat: public.users has 201 rows, it had 200"),
         (table(0, digest="sum64:8"), "digests", "public.users has other rows than it had"),
+        (changed(last_marker=76), "marker", "the ledger of chat ends at marker 76, it ended at 77"),
+        (changed(last_marker=None), "marker", "ends at marker None"),
         (changed(objects={"indexes": 3, "policies": 1, "grants": 9}), "objects", "3 indexes, there were 4"),
         (changed(objects={"indexes": 4, "grants": 9}), "objects", "0 policies, there were 1"),
         (changed(extensions=("plpgsql 1.0",)), "extensions", "extension pgcrypto 1.3 is missing"),
@@ -118,7 +121,9 @@ def test_a_sequence_that_went_on_or_counts_down_is_none_that_was_lost() -> None:
     assert passed(compare(short, short))
 
 
-@pytest.mark.parametrize("missing", ["observed", "databases", "tables", "rows", "objects", "roles"])
+@pytest.mark.parametrize(
+    "missing", ["observed", "databases", "tables", "rows", "digests", "objects", "roles"]
+)
 def test_a_check_that_was_not_made_is_not_a_check_that_passed(missing: str) -> None:
     proofs = compare(RECORDED, RECORDED)
     unmade: Callable[[Proof], Proof] = lambda proof: (  # noqa: E731 - of one line

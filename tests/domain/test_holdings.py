@@ -40,6 +40,19 @@ def test_nothing_recorded_proves_nothing() -> None:
     assert _passed([Holding(name="db0", count=0)], [Holding(name="db0", count=0)]) == [None]
 
 
+def test_how_closely_a_group_was_looked_at_is_said() -> None:
+    whole, counted = (
+        KEYS.model_copy(update={"digest": "d"}),
+        Holding(name="db0, with a time to live", count=3),
+    )
+    said = [proof.evidence for proof in compare_holdings([KEYS, counted], [KEYS, counted])]
+    assert said == [
+        "2 of 2 there, 2 samples the same",
+        "3 of 3 there, counted alone: nothing was recorded of what is in it",
+    ]
+    assert compare_holdings([whole], [whole])[0].evidence == "2 of 2 there, digest of all the same"
+
+
 def test_an_empty_copy_fails() -> None:
     assert _passed([KEYS], []) == [False]
     assert _passed([KEYS], [Holding(name="db0", count=0)]) == [False]

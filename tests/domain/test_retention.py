@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.backup_policy import BackupPolicy
 from domain.backups import Level
-from domain.retention import plan_retention, rules, spoken_age
+from domain.retention import believed, plan_retention, rules, spoken_age
 from domain.retention_plan import LISTED, Held, RetentionPlan
 from domain.wal import SEGMENT_BYTES, segment_name
 from domain.wal_retention import Segment
@@ -84,6 +84,7 @@ def test_every_backup_is_ruled_on_exactly_once_and_nothing_else_is(held: list[He
 @given(shelves())
 def test_nothing_younger_than_the_policy_goes(held: list[Held]) -> None:
     going = gone(plan(held))
+    held = [believed(one, AS_OF) for one in held]
     for one in held:
         rule = rules(POLICY).get(one.place)
         if isinstance(rule, timedelta) and AS_OF - one.age_key[0] <= rule:
@@ -184,6 +185,15 @@ def test_age_is_counted_from_the_time_it_was_scheduled_for() -> None:
     assert gone(plan([late, newer])) == {"0001-base"}
     by_hand = late.model_copy(update={"scheduled_for": None})
     assert not gone(plan([by_hand, newer]))
+
+
+def test_backups_that_were_typed_to_be_due_in_years_push_out_no_later_ones() -> None:
+    typed = [backup(n, days=-20_000, made=9 - n, place=("redis", "rdb")) for n in range(9)]
+    later = backup(9, days=0.01, place=("redis", "rdb"))
+    assert gone(plan([*typed, later])) == {"0000-rdb", "0001-rdb", "0002-rdb"}
+    old = backup(1, days=-20_000, made=31, place=("postgres", "daily"))
+    newer = backup(2, days=1, place=("postgres", "daily"))
+    assert gone(plan([old, newer])) == {"0001-daily"}
 
 
 def test_a_plan_is_shortened_to_what_a_history_takes_and_says_how_much_more_there_is() -> None:

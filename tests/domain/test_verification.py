@@ -16,7 +16,7 @@ from domain.recovery import Proof
 from domain.stack import Kind, Service, Stack
 from domain.verification import Checked, Pick, judged, of_restore
 from domain.verification_due import Due, due_of, longest_interval
-from domain.verification_look import look, picked
+from domain.verification_look import look, picked, unprotected
 from tests.faults.record import Seen
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
@@ -63,7 +63,12 @@ def shown(pick: Pick) -> Checked:
 
 
 def verified(due: tuple[Due, ...], entries: list[Entry], as_of: datetime = NOW) -> list[Checked]:
-    return [*look(due, entries, as_of=as_of), *(shown(pick) for pick in picked(due, entries, 7))]
+    looked = look(due, entries, as_of=as_of)
+    return [*looked, followed(), *(shown(pick) for pick in picked(due, entries, 7))]
+
+
+def followed(*, passed: bool | None = True) -> Checked:
+    return Checked(what="archived", store="postgres", kind="wal", passed=passed, evidence="3 segments")
 
 
 def wrong_in(due: tuple[Due, ...], checks: list[Checked]) -> str:
@@ -182,6 +187,63 @@ def test_the_latest_of_each_kind_one_by_chance_and_the_oldest_in_rotation_are_pi
     assert len(by_chance) == 9, "every seed draws another one"
 
 
+def test_a_backup_that_somebody_typed_to_be_due_in_years_grows_old_like_any_other() -> None:
+    typed = [
+        entry("postgres", kind, NOW - timedelta(days=40), scheduled_for=NOW + timedelta(days=20_000))
+        for kind in ("base", "daily", "weekly")
+    ]
+    rule = wrong_in(only_postgres(), verified(only_postgres(), typed))
+    assert ": fresh: 960 h" in rule
+    later = shelf()
+    picks = [pick.entry for pick in picked(only_postgres(), [*typed, *later], 0) if pick.why == "the latest"]
+    assert picks == later[::2], "and is not the latest for ever"
+
+
+def test_a_second_service_of_a_kind_that_nothing_backs_up_is_not_passed_over() -> None:
+    first = {"queue": Service(kind=Kind.REDIS), "cache": Service(kind=Kind.REDIS)}
+    services = {"postgres": Service(kind=Kind.POSTGRES), **first}
+    two = stack().model_copy(update={"services": services})
+    (check,) = unprotected(two)
+    assert (check.title, check.passed) == ("redis cache: there", False)
+    due = due_of(
+        two.model_copy(update={"backup": BackupPolicy.model_validate({"schedules": {"stack": None}})})
+    )
+    entries = [*shelf(), entry("redis", "rdb", NOW - timedelta(minutes=50))]
+    rule = wrong_in(due, [*verified(due, entries), check])
+    assert rule.startswith("redis cache: there: nothing backs up the service cache")
+    meant = two.backup.model_copy(update={"leave_out": ("cache",)})
+    assert unprotected(two.model_copy(update={"backup": meant})) == []
+    never = BackupPolicy.model_validate({"schedules": {"redis": None}})
+    assert unprotected(two.model_copy(update={"backup": never})) == [], "nobody wants any of that kind"
+    assert unprotected(stack(Kind.REDIS, Kind.OBJECTS, Kind.SEARCH, Kind.HASURA)) == []
+
+
+@pytest.mark.fault("C7")
+def test_a_dump_of_another_server_than_the_base_backups_are_of_is_no_backup(seen: Seen) -> None:
+    """F-C7: the newest daily dump on the shelf is one of another stack's server."""
+
+    def of(system: str) -> dict[str, Any]:
+        return {"source": {"system_identifier": system}}
+
+    entries = [entry("postgres", kind, NOW - timedelta(hours=4), **of("1")) for kind in ("base", "weekly")]
+    mine = entry("postgres", "daily", NOW - timedelta(hours=5), **of("1"))
+    assert judged(only_postgres(), verified(only_postgres(), [*entries, mine]))[0]
+    theirs = entry("postgres", "daily", NOW - timedelta(hours=3), **of("2"))
+    rule = wrong_in(only_postgres(), verified(only_postgres(), [*entries, mine, theirs]))
+    assert "it is of system 2, the base backups are of 1" in rule
+    seen(rule)
+
+
+@pytest.mark.parametrize("passed", [False, None])
+def test_without_the_wal_that_follows_it_no_base_backup_is_enough(passed: bool | None) -> None:  # noqa: FBT001 - one of a table
+    due, whole = only_postgres(), verified(only_postgres(), shelf())
+    less = [check for check in whole if check.what != "archived"]
+    assert wrong_in(due, less) == "not looked at: postgres wal: archived"
+    assert "postgres wal: archived: 3 segments" in wrong_in(due, [*less, followed(passed=passed)])
+    no_base = only_postgres(**{"postgres-base": None})
+    assert judged(no_base, [check for check in less if check.kind != "base"])[0], "dumps need none"
+
+
 def test_a_restore_without_evidence_has_shown_nothing() -> None:
     (pick, *_) = picked(only_postgres(), shelf(), 0)
     hollow = of_restore(pick, RestoreProven(entry=pick.entry, passed=True, sentence="fine"))
@@ -213,13 +275,14 @@ CHECKS = some.lists(
 @given(CHECKS)
 def test_whatever_was_looked_at_nothing_passes_without_all_of_it_shown(checks: list[Checked]) -> None:
     due = only_postgres()
-    passed, rule = judged(due, checks)
+    passed, rule = judged(due, [*checks, followed()])
     assert rule
     if passed:
         assert all(check.passed for check in checks)
         assert {(c.kind, c.what) for c in checks} == {
             (k, w) for k in ("base", "daily", "weekly") for w in WHAT
         }
+        assert not judged(due, checks)[0]
 
 
 @settings(deadline=None)

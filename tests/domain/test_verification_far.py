@@ -56,6 +56,13 @@ def test_a_kind_that_never_left_is_missed_unless_it_is_younger_than_the_last_cop
     assert said(far("base"), age=timedelta(hours=1)) == [True, True]
 
 
+def test_a_kind_of_which_nothing_new_arrives_is_missed_however_fresh_the_others_are() -> None:
+    old = far(age=timedelta(days=20))
+    assert said(old, far("base")) == [True, False]
+    assert said(old, far("base"), age=timedelta(hours=1)) == [True, True], "the next copying takes it along"
+    assert said(old, far("base"), within=None) == [True, True], "none is scheduled, so none is due"
+
+
 def test_a_copy_in_an_archive_class_is_not_fetched() -> None:
     old = far(age=timedelta(days=100))
     assert far_pick(OffsiteList(entries=(old,)), 0, as_of=NOW) is None

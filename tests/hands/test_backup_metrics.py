@@ -127,10 +127,17 @@ def seen(tmp_path: Path) -> Seen:
 def test_a_host_with_nothing_has_no_series_but_what_is_expected(seen: Seen) -> None:
     seen.receiver.there = False
     found = seen.read()
-    assert {name.split()[0] for name in found} == {"dr_backup_expected_seconds"}
+    expected = {"dr_backup_expected_seconds", "dr_backup_verification_expected_seconds"}
+    assert {name.split()[0] for name in found} == expected
+    assert found["dr_backup_verification_expected_seconds shop"] == 24 * 3600 + 6 * 3600 + 660
     assert found["dr_backup_expected_seconds daily shop postgres"] == 24 * 3600 + 6 * 3600 + 660
     assert "dr_backup_expected_seconds rdb shop redis" in found
     assert not [name for name in found if "weekly" in name], "the stack file has no such schedule"
+
+
+def test_a_stack_whose_backups_nobody_is_to_verify_has_no_series_of_it(seen: Seen) -> None:
+    seen.file.write_text(STACK.replace("stack: null,", "stack: null, verification: null,"))
+    assert "dr_backup_verification_expected_seconds shop" not in seen.read()
 
 
 def test_the_age_of_a_backup_and_of_its_proof_grow_with_the_clock(seen: Seen) -> None:
@@ -180,8 +187,31 @@ def test_what_would_be_lost_reaches_back_to_the_backup_when_the_wal_has_a_gap(se
 
 def test_the_loss_of_another_store_is_the_age_of_its_newest_backup(seen: Seen) -> None:
     assert "dr_rpo_current_seconds cache shop" not in seen.read()
-    shelved(seen.shelf, "20261122T030000Z-rdb", "redis", started_at=AT + timedelta(hours=1))
+    whole = {"started_at": AT + timedelta(hours=1), "verified": Level.MANIFEST}
+    made = shelved(seen.shelf, "20261122T030000Z-rdb", "redis", **whole)
     assert seen.read()["dr_rpo_current_seconds cache shop"] == 3 * 3600
+    later = {**whole, "started_at": AT + timedelta(hours=2)}
+    damaged = shelved(seen.shelf, "20261122T040000Z-rdb", "redis", **later)
+    assert seen.read()["dr_rpo_current_seconds cache shop"] == 2 * 3600
+    entries.record_verified(seen.shelf, damaged, Level.NONE, NOW, "found to be damaged")
+    assert seen.read()["dr_rpo_current_seconds cache shop"] == 3 * 3600
+    entries.record_verified(seen.shelf, made, Level.NONE, NOW, "found to be damaged")
+    assert "dr_rpo_current_seconds cache shop" not in seen.read()
+
+
+def test_what_a_clock_that_was_ahead_has_dated_makes_nothing_look_fresh(seen: Seen) -> None:
+    year = timedelta(days=365)
+    shelved(seen.shelf, "20261122T030000Z-rdb", "redis", started_at=NOW + year, verified=Level.MANIFEST)
+    made = shelved(seen.shelf, started_at=AT)
+    entries.record_verified(seen.shelf, made, Level.RESTORED, NOW + year, "restored")
+    seen.received(SEGMENT, NOW - timedelta(seconds=40))
+    seen.received("000000010000000000000005", NOW + year)
+    seen.base()
+    found = seen.read()
+    assert found["dr_backup_age_seconds daily shop postgres"] == 4 * 3600
+    assert found["dr_wal_archive_lag_seconds db shop"] == 40
+    unknown = ("dr_backup_age_seconds rdb", "dr_backup_verified_age_seconds daily", "dr_rpo_current_seconds")
+    assert [name for name in found if name.startswith(unknown)] == []
 
 
 def test_each_error_of_the_receiver_is_counted_once_across_workers(seen: Seen) -> None:

@@ -117,6 +117,19 @@ def test_what_was_shown_of_a_base_backup_is_recorded_in_its_own_entry(tmp_path: 
     assert entries.find_entry(tmp_path, name).verified_by == "pg_verifybackup"
 
 
+def test_what_was_shown_of_one_backup_is_never_said_of_another_that_has_its_name_by_now(
+    tmp_path: Path,
+) -> None:
+    made = shelved(tmp_path)
+    (tmp_path / made.path).rename(tmp_path / "elsewhere")
+    other = partial(tmp_path, chat=b"PGDMP of somebody else")
+    entries.publish(other, entry(other))
+    with pytest.raises(BackupUnusable) as refused:
+        entries.record_verified(tmp_path, made, Level.RESTORED, NOW, "a drill")
+    assert refused.value.code == "backup-replaced"
+    assert entries.find_entry(tmp_path, DAILY).verified is Level.NONE
+
+
 def test_a_backup_that_vanished_is_not_recorded_as_anything(tmp_path: Path) -> None:
     made = shelved(tmp_path)
     gone = tmp_path / made.path

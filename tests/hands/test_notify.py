@@ -196,9 +196,14 @@ def test_the_other_side_may_refuse_what_it_took(tmp_path: Path, inbox: Inbox, ad
         Host(tmp_path, ops=address).people("{name: ops, url: env:OPS_URL}").ensure_told(told())
 
 
-def test_a_broken_stack_file_keeps_the_notice_of_the_host(tmp_path: Path) -> None:
+def test_a_broken_stack_file_keeps_the_notice_of_the_host_and_says_that_nobody_else_was_told(
+    tmp_path: Path,
+) -> None:
     host = Host(tmp_path)
     people = host.people("{name: ops, url: env:OPS_URL}")
     host.file.write_text("stack: [")
-    people.ensure_told(told())
-    assert host.notices() == ["Gate swap waits"]
+    for order in (told(), told().model_copy(update={"stack": "another"})):
+        with pytest.raises(Refused) as refused:
+            people.ensure_told(order)
+        assert refused.value.what.startswith("not told by any channel (no stack file says by which)")
+    assert host.notices() == ["Gate swap waits"] * 2

@@ -25,8 +25,8 @@ from domain.jobs import Job
 from domain.notify import Occasion
 from domain.offsite import OffsitePolicy
 from domain.offsite_copies import FarEntry, OffsiteList, OffsiteOrder
-from domain.order import Facts, StackOrder
-from domain.recovery import Proof
+from domain.order import Facts, StackOrder, TargetOrder
+from domain.recovery import Judged, Proof
 from domain.stack import Kind, Service, Stack
 from domain.verification import RecordVerificationOrder, VerificationReport
 from domain.verification_base import ProveBaseOrder
@@ -67,9 +67,11 @@ class Night:
             "observe_stack": (StackOrder, lambda _: self.facts()),
             "observe_entries": (ShelfOrder, lambda _: EntryList(entries=tuple(self.entries))),
             "observe_schedules": (StackOrder, lambda _: self.standings),
+            "verify_archive": (TargetOrder, lambda _: Judged(passed=True, sentence="3 segments")),
             "verify_files": (EntryOrder, lambda order: self.named(order.entry_id)),
             "verify_restored": (EntryTargetOrder, self.restored),
             "verify_base_restored": (ProveBaseOrder, self.restored),
+            "verify_redis_restored": (EntryTargetOrder, self.restored),
             "observe_offsite": (OffsiteOrder, lambda _: self.far()),
             "verify_far_copy": (ProveFarOrder, self.restored),
             "ensure_verification_recorded": (
@@ -316,6 +318,31 @@ async def test_far_copies_that_are_not_due_yet_are_listed_so_and_missing_ones_ar
     report = await night.run()
     assert report.passed, report.rule
     assert "; far listed, not due until" in report.rule
+
+
+async def test_a_gap_in_the_archived_wal_fails_it_however_well_all_backups_restore(night: Night) -> None:
+    gap = "its WAL is not whole: 000000010000000000000007 missing or unusable"
+    night.hands.answers["verify_archive"] = (TargetOrder, lambda _: Judged(passed=False, sentence=gap))
+    report = await night.run()
+    assert (report.outcome, len(report.restored)) == ("failed", 5)
+    assert report.rule == f"postgres wal: archived: {gap}"
+
+
+async def test_an_archive_that_cannot_be_read_is_a_failure_and_the_backups_are_restored(night: Night) -> None:
+    night.fail("verify_archive", Refused("the shelf cannot be read", code="shelf-unusable"))
+    report = await night.run()
+    assert report.rule.startswith("postgres wal: archived: the shelf cannot be read")
+    assert len(report.restored) == 5
+
+
+async def test_a_stack_with_two_stores_of_a_kind_does_not_pass_while_one_has_no_backup(night: Night) -> None:
+    more = {"queue": Service(kind=Kind.REDIS), "cache": Service(kind=Kind.REDIS)}
+    services = {**night.stack.services, **more}
+    policy = BackupPolicy.model_validate({"schedules": {**QUIET, "redis": {}}})
+    night.stack = night.stack.model_copy(update={"services": services, "backup": policy})
+    night.entries.append(entry("redis", "rdb", night.now - timedelta(minutes=5)))
+    report = await night.run()
+    assert report.rule.startswith("redis cache: there: nothing backs up the service cache")
 
 
 async def test_a_stack_that_cannot_be_looked_at_is_a_failure_and_not_silence(night: Night) -> None:

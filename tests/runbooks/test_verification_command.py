@@ -91,5 +91,16 @@ async def test_a_second_one_finds_the_lock_of_the_schedule_taken(night: Night, d
     code, said, _ = await dr("backup", "verify", "--all", "--json")
     assert (code, said["error"]["code"]) == (7, "busy")
     await first.terminate()
-    code, said, _ = await dr("backup", "verify", "20261122T010000Z-base", "--all", "--json")
+
+
+@pytest.mark.parametrize(
+    "words", [("20261122T010000Z-base", "--all"), ("--all", "--self-test"), ("--all", "--restore")]
+)
+async def test_what_excludes_each_other_is_refused_and_none_of_it_is_left_undone_in_silence(
+    night: Night,  # noqa: F811 - the same
+    dr: Dr,
+    words: tuple[str, ...],
+) -> None:
+    code, said, _ = await dr("backup", "verify", *words, "--json")
     assert (code, said["error"]["code"]) == (5, "usage")
+    assert night.asked == []

@@ -16,13 +16,15 @@ from activities import entries
 from activities.engine import Job
 from activities.objects_backup import ObjectBackups
 from activities.objects_proof import ObjectsProof
+from activities.objects_store import GoneError, ObjectStore
 from activities.objects_throwaway import ROLE, Throwaway
 from activities.shelf import Shelf
 from domain import names
 from domain.backups import Level
 from domain.entries import Entry
-from domain.errors import BackupUnusable, Refused
+from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
+from domain.objects_copy import ObjectVersion
 from domain.order import Facts, StackOrder
 from domain.stack import Stack
 from infra.temporal.server import find_program
@@ -216,6 +218,55 @@ def test_a_content_missing_in_the_second_store_is_found_by_reading_and_by_restor
     with pytest.raises((BackupUnusable, Refused)) as gone:
         place.proven(entry)
     seen(f"{wrong.value.what}; {gone.value.what}")
+
+
+@pytest.mark.parametrize("how", ["cannot be read", "is said not to be there"])
+def test_a_copy_without_an_object_that_the_store_lists_is_never_proven(
+    place: Place, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    place.s3.create_bucket(Bucket="uploads")
+    for key in ("sound", "damaged"):
+        place.put("uploads", key, key.encode())
+    reading = ObjectStore.reading
+
+    def failing(store: ObjectStore, one: ObjectVersion) -> Any:
+        if one.key == "damaged" and how == "cannot be read":
+            raise Unavailable("the drive does not give it", where=one.name, code="objects-unavailable")
+        if one.key == "damaged":
+            raise GoneError(one.name)
+        return reading(store, one)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "reading", failing)
+        entry = place.copy()
+    assert "1 could not be read and are not in it: uploads/damaged" in entry.sentence
+    assert "1 versions could not be read" in place.read(entry).sentence
+    assert level(place, entry) is Level.NONE, "all that it has is whole, and it has not all"
+    found = place.proven(entry)
+    assert [proof.name for proof in found.proofs if proof.passed is False] == ["complete"]
+    assert not found.passed
+    assert level(place, entry) is Level.NONE
+    assert place.proven(place.copy()).passed, "a later copy has it"
+
+
+def test_an_object_that_was_deleted_while_it_was_copied_is_missed_by_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.s3.create_bucket(Bucket="uploads")
+    for key in ("sound", "passing"):
+        place.put("uploads", key, key.encode())
+    reading = ObjectStore.reading
+
+    def deleting(store: ObjectStore, one: ObjectVersion) -> Any:
+        if one.key == "passing":
+            place.s3.delete_object(Bucket="uploads", Key="passing", VersionId=one.version)
+        return reading(store, one)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "reading", deleting)
+        entry = place.copy()
+    assert "could not be read" not in entry.sentence
+    assert place.proven(entry).passed
 
 
 def test_a_store_in_which_nothing_was_is_not_proven(place: Place) -> None:
