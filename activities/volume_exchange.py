@@ -112,12 +112,11 @@ class VolumeExchange:
         while True:
             try:
                 found = answer()
+                break
             except Unavailable as why:
                 state = self._engine.look(service.container_id)
                 if state is None or state.status in {"exited", "dead"} or time.monotonic() > deadline:
                     raise not_up(why.what) from None
-            else:
-                break
             beat(f"{service.name} starts")
             time.sleep(_POLL_SECONDS)
         policy = (self.record() or {}).get("policy", service.restart_policy)
