@@ -108,21 +108,22 @@ class VolumeExchange:
         """
         service = self._service
         self._engine.start(service.container_id)
-        deadline = time.monotonic() + limit_seconds
+        found = self._answered(answer, not_up, time.monotonic() + limit_seconds)
+        policy = (self.record() or {}).get("policy", service.restart_policy)
+        self._engine.set_restart(service.container_id, str(policy))
+        return found
+
+    def _answered(self, answer: Callable[[], T], not_up: Callable[[str], Unavailable], deadline: float) -> T:
+        service = self._service
         while True:
             try:
-                found = answer()
+                return answer()
             except Unavailable as why:
                 state = self._engine.look(service.container_id)
                 if state is None or state.status in {"exited", "dead"} or time.monotonic() > deadline:
                     raise not_up(why.what) from None
-            else:
-                break
             beat(f"{service.name} starts")
             time.sleep(_POLL_SECONDS)
-        policy = (self.record() or {}).get("policy", service.restart_policy)
-        self._engine.set_restart(service.container_id, str(policy))
-        return found
 
     def _prepared(self, live: str, restored: str) -> dict[str, Any]:
         """Record on disk, before anything moves, which directory is which, and the restart policy."""

@@ -12,9 +12,9 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from domain.dumps import EntryTargetOrder
 from domain.holdings import SAMPLES, Holding, Sample
 from domain.objects_policy import ObjectsPolicy, SecondStore
-from domain.offsite import BucketName
 from domain.order import Value
 from domain.recovery import Proof
+from domain.s3_store import BucketName
 from domain.store_backups import StoreBackupOrder
 
 STORE, KIND = "minio", "copy"

@@ -6,8 +6,8 @@ from pydantic import AwareDatetime, model_validator
 
 from domain.inert import Quoted
 from domain.objects_policy import SecondStore
-from domain.offsite import BucketName
 from domain.order import Outcome, TargetOrder
+from domain.s3_store import BucketName
 
 LISTED = 100
 """So many names are in an answer at most."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import httpx
@@ -203,7 +203,7 @@ def start_search(stand: SearchStand, version: str = "") -> None:
             "com.docker.compose.oneoff": "False",
         },
         network=f"{project}_default",
-        restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type]  # the stub wants a class of its own
+        restart_policy=cast("Any", {"Name": "unless-stopped"}),
         volumes={f"{project}_meilisearch_data": {"bind": "/meili_data", "mode": "rw"}},
     )
     stand.answers()
