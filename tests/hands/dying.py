@@ -274,17 +274,15 @@ def _undisturbed(trial: Trial) -> list[Place]:
 def _struck(trial: Trial, places: list[Place], side: Side) -> list[Place]:
     """Do the work once through all these deaths, judge its end, and return where nothing came to."""
     trial.begin()
-    left = list(places)
-    while True:
+    left, said, ended = list(places), None, False
+    while not ended:
         with living(trial.roots, left, side) as life:
             try:
-                said = trial.act()
+                said, ended = trial.act(), True
             except DeadError:
                 assert life.died_at is not None
                 left.remove(life.died_at)
-            else:
-                assert life.died_at is None, f"it went on after its death: {life.died_at}"
-                break
+        assert not ended or life.died_at is None, f"it went on after its death: {life.died_at}"
     trial.died = [one for one in places if one not in left]
     try:
         trial.judge(said)

@@ -217,7 +217,9 @@ def _by_handle(numbering: Numbering) -> None:
         numbering.around("file", f"name {dst}", lambda: rename(src, dst, *given, **named))
 
     def made(path: Any, *given: Any, **named: Any) -> None:
-        if named.get("dir_fd") is None or not numbering.wide:
+        above = named.get("dir_fd")
+        # What is there already is not made: that could not fail after it happened.
+        if above is None or not numbering.wide or os.access(path, os.F_OK, dir_fd=above):
             mkdir(path, *given, **named)
             return
         numbering.around("file", f"make {path}", lambda: mkdir(path, *given, **named))

@@ -87,24 +87,26 @@ def test_what_is_written_to_while_it_is_backed_up_is_proven_by_what_stayed(
     real = SearchBackups._tried
     rounds: list[int] = []
 
-    def disturbed(self: SearchBackups, server: object, place: object) -> object:
+    def disturbed(self: SearchBackups, server: object, place: object, journal: str) -> object:
         rounds.append(1)
         do = server.do  # type: ignore[attr-defined]
 
-        def writing(path: str, what: str) -> object:
+        def writing(path: str, what: str, *told: object) -> object:
             if path == "/snapshots":
                 new = {"id": f"new{len(rounds)}", "content": "written meanwhile"}
                 search.done("POST", "/indexes/messages/documents", [new])
-            return do(path, what)
+            return do(path, what, *told)
 
         server.do = writing  # type: ignore[attr-defined]
-        return real(self, server, place)  # type: ignore[arg-type]
+        return real(self, server, place, journal)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SearchBackups, "_tried", disturbed)
     taken = search.back_up()
     assert len(rounds) == 2, "it was tried once more"
     known = held(search, taken["snapshot"])
     assert set(known) == {f"messages{MOVING}", "notes"}
+    listed = search.engine.run(search.container, ("ls", "/meili_data/dumps"))
+    assert listed.output.split() == [], "neither dump fills the engine's volume"
     assert known[f"messages{MOVING}"].count == len(known[f"messages{MOVING}"].samples) > 80
     for entry in taken.values():
         found = search.verify(entry)
