@@ -1,9 +1,11 @@
 """What copies of objects list goes off-site too: each content once, unnamed, and all of it comes back."""
 
 import re
+import secrets
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +16,26 @@ from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
 from tests.hands.offsite.objects import COPY, NEXT, OBJECTS, blob, far_contents, sha256, shelve
-from tests.hands.offsite.place import CANARY, MEBI, Place, some_bytes, tree
+from tests.hands.offsite.place import CANARY, MEBI, NOW, Place, some_bytes, tree
 
 CONTENTS = len(set(OBJECTS.values()))
 MORE = {**OBJECTS, "more": b"only in the second copy"}
 IN_CONTENTS = r"lab\.objects/"
+
+
+@pytest.fixture
+def make(tmp_path: Path, moto_port: int) -> Make:
+    """Return what makes a host whose shelf holds nothing but what a test puts there."""
+
+    def made(endpoint: str = "", **changes: Any) -> Place:
+        bucket, straight = f"copies-{secrets.token_hex(6)}", f"http://127.0.0.1:{moto_port}"
+        Place(tmp_path, straight, bucket).client.create_bucket(Bucket=bucket)
+        place = Place(tmp_path, endpoint or straight, bucket, changes)
+        place.keys.new(NOW)
+        place.shelf.mkdir()
+        return place
+
+    return made
 
 
 def body(place: Place, key: str) -> bytes:
