@@ -7,7 +7,7 @@ import tarfile
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from activities.engine_errors import speaking
 from activities.job import operand
@@ -41,6 +41,10 @@ class Files:
                 stream, stat = self._client.api.get_archive(name, path)
             except NotFound:
                 raise OSError(errno.ENOENT, "it is not there", path) from None
+            except APIError as error:
+                if "too many links" not in str(error.explanation):
+                    raise
+                raise OSError(errno.ELOOP, "there is no end of links", path) from None
             held = io.BytesIO()
             for piece in stream:
                 held.write(piece)
