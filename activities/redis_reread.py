@@ -9,9 +9,10 @@ from activities.alone import alone
 from activities.engine import Engine
 from activities.redis_contents import read_held
 from activities.redis_copy import copy_of
-from activities.redis_files import RedisJobs, refuse_without_room
+from activities.redis_files import RedisJobs
 from activities.redis_proof import files_of, what_is_wrong
 from activities.redis_server import service_of
+from activities.room import refuse_without_room
 from domain.entries import Entry, Source
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.order import Target
@@ -42,7 +43,7 @@ class RedisRereading:
             wrong = what_is_wrong(RedisJobs(self._engine, target, service, _PURPOSE), directory, entry)
             if wrong:
                 raise BackupUnusable(wrong, where=str(directory), code="backup-damaged")
-            refuse_without_room(entry.bytes, self._engine.root())
+            refuse_without_room("for Redis' data", entry.bytes, self._engine.root())
             files = files_of(entry)
             copy = copy_of(self._engine, self._state, target, service, files, entry.id, _PURPOSE)
             copy.remove()
