@@ -65,7 +65,7 @@ def test_a_plan_of_a_healthy_database_stands_down_too(stand: Stand) -> None:
     assert said.data["outcome"] == "stood_down"
 
 
-@pytest.mark.fault("H1")
+@pytest.mark.fault("H1", at_length=True)
 def test_a_schema_dump_without_the_privilege_is_not_corruption(stand: Stand, host: Host, seen: Seen) -> None:
     """F-H1: healthy service misdiagnosed: a probe that is wrong; a failing schema dump alone is nothing."""
     stand.sql(f"DROP ROLE IF EXISTS {ROLE}")

@@ -128,6 +128,7 @@ def test_only_what_was_touched_since_is_verified_again(scene: Scene, copy: Copy)
     scene.server.do("DELETE FROM drafts WHERE id >= 1000")
 
 
+@pytest.mark.long
 def test_what_was_touched_in_another_database_is_verified_again_too(scene: Scene) -> None:
     scene.server.do("CREATE DATABASE billing")
     scene.server.do("CREATE DATABASE archive")

@@ -98,7 +98,7 @@ def test_a_rich_database_is_restored_and_is_what_was_recorded(
     assert again.passed
 
 
-@pytest.mark.fault("C15")
+@pytest.mark.fault("C15", at_length=True)
 def test_rows_that_came_and_went_since_the_dump_are_no_matter(
     server: Server, dumps: Dumps, checks: DumpChecks, seen: Seen
 ) -> None:
@@ -239,6 +239,7 @@ def test_the_throwaway_server_has_no_network_and_nothing_of_the_real_one(
     assert nothing_left(engine, server, state)
 
 
+@pytest.mark.long
 def test_what_a_killed_verification_left_is_removed_by_the_next_one(
     server: Server, dumps: Dumps, checks: DumpChecks, engine: Engine, sql: Sql, state: Path
 ) -> None:

@@ -81,6 +81,7 @@ def forge(stand: SearchStand, entry: Entry, sound: Entry) -> None:
     entries.write_entry(directory, known.model_copy(update={"held": other.held}))
 
 
+@pytest.mark.long
 def test_what_is_written_to_while_it_is_backed_up_is_proven_by_what_stayed(
     search: SearchStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
