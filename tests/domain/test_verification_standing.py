@@ -15,7 +15,7 @@ from domain.verification import Checked, judged
 from domain.verification_due import Due, due_of
 from domain.verification_look import look, picked
 from domain.verification_standing import Standing, Standings, excused, not_due_until
-from tests.domain.test_verification import NOW, entry, only_postgres, shelf, shown, stack
+from tests.domain.test_verification import NOW, entry, followed, only_postgres, shelf, shown, stack
 
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
@@ -35,7 +35,7 @@ def standings(**other: Any) -> Standings:
 def without_weekly(known: Standings, *strangers: PassedOver) -> tuple[tuple[Due, ...], list[Checked]]:
     due, entries = only_postgres(), [one for one in shelf() if one.kind != "weekly"]
     checks = excused(due, look(due, entries, as_of=NOW), strangers, known, NOW)
-    return due, [*checks, *(shown(pick) for pick in picked(due, entries, 7))]
+    return due, [*checks, followed(), *(shown(pick) for pick in picked(due, entries, 7))]
 
 
 def test_a_kind_whose_first_time_has_not_come_is_neither_passed_nor_failed() -> None:
@@ -85,7 +85,7 @@ def test_all_kinds_of_a_job_wait_together() -> None:
     due = due_of(stack(Kind.REDIS, stack=None))
     known = standings(job=Job.REDIS, next_at=NOW + HOUR / 2)
     checks = excused(due, look(due, shelf(), as_of=NOW), (), known, NOW)
-    passed, rule = judged(due, [*checks, *(shown(pick) for pick in picked(due, shelf(), 7))])
+    passed, rule = judged(due, [*checks, followed(), *(shown(pick) for pick in picked(due, shelf(), 7))])
     assert passed, rule
     assert rule.startswith("3 of 5 kinds")
     assert {check.kind for check in checks if check.not_due_until} == {"rdb", "aof"}
