@@ -17,6 +17,8 @@ from domain.errors import Refused, Unavailable
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_MADE_BY
 
 __all__ = ["ContainerState", "Engine", "Executed", "Job"]
+_ENDS_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
 
 
 class Engine(Networks, Files):
@@ -217,7 +219,11 @@ class Engine(Networks, Files):
                 "Id"
             ]
             out, err = api.exec_start(handle, demux=True)
-            code = api.exec_inspect(handle)["ExitCode"]
+            # On a busy host the streams end a moment before the program does, which has no status then.
+            deadline = time.monotonic() + _ENDS_SECONDS
+            while (ended := api.exec_inspect(handle))["Running"] and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+            code = ended["ExitCode"]
         return Executed(
             exit_code=-1 if code is None else int(code),
             output=(out or b"").decode(errors="replace"),
