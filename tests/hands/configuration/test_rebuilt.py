@@ -11,12 +11,12 @@ from activities import entries
 from activities.backup_keys import BackupKeys
 from activities.engine import Engine
 from activities.metadata_proof import MetadataProofs
-from activities.rebuild import Rebuilding
+from activities.rebuild import Rebuilding, rereading
 from activities.sealed_entry import Content, SealedEntries
 from activities.tokens import Tokens
 from domain.backups import Level
 from domain.dumps import EntryTargetOrder, Rebuilt
-from domain.entries import ENTRY, Entry
+from domain.entries import BASE, ENTRY, KINDS, Entry
 from domain.hasura_metadata import INCONSISTENT, canonical, holdings_of
 from domain.order import Target, TargetOrder
 from domain.store_backups import StoreBackupOrder
@@ -75,6 +75,11 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+def test_every_kind_of_every_store_can_be_known_again(tmp_path: Path) -> None:
+    kinds = {(store, kind) for store, kinds in KINDS.items() for kind in kinds}
+    assert rereading(cast("Engine", None), tmp_path).keys() == kinds - {("postgres", BASE)}
 
 
 def test_metadata_are_known_again_by_the_key_that_their_header_names(place: Place) -> None:
