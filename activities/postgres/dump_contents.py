@@ -54,12 +54,13 @@ SELECT n.nspname::text, c.relname::text, quote_ident(n.nspname) || '.' || quote_
        CASE WHEN n.nspname = 'dr' THEN 'it is the ledger''s'
             WHEN c.relpersistence = 'u' THEN 'it is unlogged'
             WHEN e.objid IS NOT NULL THEN 'it belongs to an extension' ELSE '' END,
-       coalesce(pg_relation_size(c.oid), 0)::int8
+       CASE WHEN n.nspname = 'dr' OR c.relpersistence = 'u' THEN 0
+            ELSE coalesce(pg_relation_size(c.oid), 0) END::int8
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
  WHERE c.relkind = 'r' AND c.relpersistence <> 't'
    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog|toast|temp)'
- ORDER BY CASE WHEN n.nspname = 'dr' OR c.relpersistence = 'u' THEN 0 ELSE pg_relation_size(c.oid) END, 3"""
+ ORDER BY 5, 3"""
 _OBJECTS: dict[str, LiteralString] = {
     "schemas": "SELECT count(*) FROM pg_namespace n WHERE {ours}",
     "views": "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
