@@ -151,8 +151,8 @@ def _unseen(one: Due, checks: Sequence[Checked]) -> list[Looked]:
 def _wal_unseen(due: Sequence[Due], checks: Sequence[Checked]) -> bool:
     """Tell whether there is a base backup that is due, and nobody followed the WAL from it."""
     wanted = any(one.place == ARCHIVED_FOR for one in due)
-    of_base = [check for check in checks if (check.store, check.kind) == ARCHIVED_FOR]
-    there = any(check.what == "there" and check.not_due_until is None for check in of_base)
+    mine = [check for check in checks if (check.store, check.kind) == ARCHIVED_FOR]
+    there = any(check.what == "there" and check.passed for check in mine)
     return wanted and there and not any(check.what == "archived" and check.passed for check in checks)
 
 

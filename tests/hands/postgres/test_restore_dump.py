@@ -103,10 +103,16 @@ def test_rows_that_came_and_went_since_the_dump_are_no_matter(
     server: Server, dumps: Dumps, checks: DumpChecks, seen: Seen
 ) -> None:
     """F-C15: production moved on between dump and verification."""
+    server.mark(41)
     made = dumps.ensure_dump(wanted(server))
+    server.mark(42)
     server.do("INSERT INTO drafts SELECT n, 'later' FROM generate_series(1, 100) n; DELETE FROM messages")
     proven = restored(checks, server, made)
     assert proven.passed, proven.proofs
+    assert (of(proven, "marker").passed, of(proven, "marker").evidence) == (
+        True,
+        "the ledger ends at marker 41",
+    )
     seen(of(proven, "rows").evidence)
 
 
