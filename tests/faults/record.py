@@ -66,8 +66,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             ):
                 left_out.append(item)
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
+        config.hook.pytest_deselected(items=list(gone))
         items[:] = [item for item in items if item not in gone]
 
 
