@@ -156,6 +156,9 @@ class VolumeExchange:
     def _stop(self) -> None:
         service = self._service
         beat(f"stopping {service.name}")
+        # A service that comes and goes cannot be told anything while it goes, so it is stopped first; and
+        # once more, for Docker's daemon may have started it in between.
+        self._engine.stop(service.container_id, _STOP_SECONDS)
         self._engine.set_restart(service.container_id, "no")
         self._engine.stop(service.container_id, _STOP_SECONDS)
         found = self._engine.look(service.container_id)
