@@ -9,14 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from activities.offsite_progress import Progress
-from domain.holdings import SAMPLES, Holding, Sample
+from domain.holdings import MOVING, SAMPLES, Holding, Sample
 
 Ask = Callable[[str], dict[str, Any] | None]
 """Gets a path and returns the JSON object there, ``None`` when there is none."""
 
 MARKERS = "dr_marker"
 """The index of the ledger: written every second, and no business data (V3)."""
-MOVING = " (written to meanwhile)"
 _WHOLE = 20_000
 """So many documents of an index are read whole; of a larger one only samples."""
 _PAGE = 1_000

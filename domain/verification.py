@@ -79,6 +79,11 @@ class VerificationReport(Outcome):
         """Tell whether every due backup was shown to be good."""
         return self.outcome == "passed"
 
+    @property
+    def as_of(self) -> datetime:
+        """Return the moment that it speaks of: one made for an earlier time says nothing of today."""
+        return min(self.ended_at, self.scheduled_for or self.ended_at)
+
 
 class RecordVerificationOrder(Order):
     """Write a report to disk."""

@@ -41,8 +41,8 @@ def verification_proof(
         if made is not None and now - made <= VERIFIED_WITHIN:
             return _proof(passed=True, said=f"none yet; its schedule was made {_ago(made, now)} ago")
         return _proof(passed=False, said="none ever ended: dr backup verify --all")
-    said = f"{last.outcome} {_ago(last.ended_at, now)} ago: {last.rule}"
-    late = now - last.ended_at > VERIFIED_WITHIN
+    said = f"{last.outcome} {_ago(last.as_of, now)} ago: {last.rule}"
+    late = now - last.as_of > VERIFIED_WITHIN
     return _proof(passed=last.passed and not late, said=f"none ended since: {said}" if late else said)
 
 

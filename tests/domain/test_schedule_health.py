@@ -89,6 +89,8 @@ def test_a_verification_that_passed_lately_is_green_and_every_other_is_not() -> 
     assert verification_proof(report("failed", 1), lines, lab, NOW).passed is False
     assert verification_proof(None, lines, lab, NOW).passed is False
     assert verification_proof(None, [], lab, NOW).passed is False
+    of_last_week = report("passed", 1).model_copy(update={"scheduled_for": NOW - 7 * 24 * HOUR})
+    assert verification_proof(of_last_week, lines, lab, NOW).passed is False, "it says nothing of today"
     young = [line(Job.VERIFICATION, since=NOW - HOUR)]
     assert verification_proof(None, young, lab, NOW).passed, "its first run is not due yet"
     assert verification_proof(report("passed", 1), lines, stack(verification=None), NOW).passed is None

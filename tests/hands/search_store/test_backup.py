@@ -7,11 +7,10 @@ import pytest
 
 from activities import entries
 from activities.search_backup import SearchBackups
-from activities.search_contents import MOVING
 from domain.backups import Level
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused
-from domain.holdings import Holding
+from domain.holdings import MOVING, Holding
 from domain.order import Target, VolumeMount
 from domain.store_backups import StoreBackupOrder
 from tests.faults.record import Seen
