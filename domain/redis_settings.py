@@ -97,7 +97,7 @@ def lines_in(text: str) -> list[tuple[str, list[str]]]:
         words = _words(stripped)
         if words:
             found.append((words[0].lower(), words[1:]))
-        elif stripped.split(None, 1)[0].lower() in {*_KEPT, INCLUDE}:
+        elif {word.lower() for word in stripped.split(None, 1)[:1]} & {*_KEPT, INCLUDE}:
             raise ValueError(f"line {number} is none that Redis would read")
     return found
 

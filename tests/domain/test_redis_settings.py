@@ -1,7 +1,7 @@
 """Where Redis keeps its files, by its command and the text of its configuration."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from domain.errors import Refused
@@ -68,6 +68,7 @@ def test_a_line_that_redis_would_not_take_is_refused_without_being_quoted(line: 
 
 
 @given(some.text(max_size=200))
+@example("\x1f")
 def test_whatever_the_text_is_it_is_read_or_refused(text: str) -> None:
     try:
         found = lines_in(text)

@@ -191,8 +191,9 @@ def test_a_hand_killed_in_the_middle_leaves_nothing_that_counts_and_the_next_cal
 ) -> None:
     order = wanted(server)
     # A table that another session holds makes the job wait, so that the kill comes in its middle.
+    server.do("CREATE UNLOGGED TABLE passing (id int)")
     with server.connect() as holder, holder.transaction():
-        holder.execute("LOCK TABLE dr.marker IN ACCESS EXCLUSIVE MODE")
+        holder.execute("LOCK TABLE passing IN ACCESS EXCLUSIVE MODE")
         with subprocess.Popen(
             [sys.executable, "-c", THE_HAND_ALONE, str(state)],
             stdin=subprocess.PIPE,
@@ -234,9 +235,10 @@ def test_a_job_that_was_killed_is_reported_and_leaves_nothing(
                     return
             time.sleep(0.02)
 
+    server.do("CREATE UNLOGGED TABLE passing (id int)")
     with server.connect() as holder, holder.transaction():
         # What the hand itself looks at is not locked: only the job waits.
-        holder.execute("LOCK TABLE dr.marker IN ACCESS EXCLUSIVE MODE")
+        holder.execute("LOCK TABLE passing IN ACCESS EXCLUSIVE MODE")
         killer = threading.Thread(target=kill)
         killer.start()
         with pytest.raises(Unavailable) as failed:

@@ -112,7 +112,10 @@ async def test_a_run_that_is_cancelled_in_the_middle_of_a_dump_leaves_nothing(
     holder = await asyncio.to_thread(server.connect)
     try:
         # Held all the time, so that the dump cannot end otherwise than by being called off.
-        await asyncio.to_thread(holder.execute, "BEGIN; LOCK TABLE dr.marker IN ACCESS EXCLUSIVE MODE")
+        await asyncio.to_thread(
+            holder.execute,
+            "CREATE UNLOGGED TABLE passing (id int); BEGIN; LOCK TABLE passing IN ACCESS EXCLUSIVE MODE",
+        )
         handle = await environment.client.start_workflow(
             Dump.run, DumpRequest(), id="w/cancelled", task_queue=names.CONTROL_QUEUE
         )
