@@ -18,7 +18,7 @@ from tests.hands.postgres.protected import scene  # noqa: F401 - the fixture
 from tests.hands.postgres.scene import Scene
 
 
-@pytest.mark.fault("C1")
+@pytest.mark.fault("C1", at_length=True)
 def test_the_database_is_restored_from_the_far_copy_alone(
     scene: Scene,  # noqa: F811 - the fixture
     moto_port: int,

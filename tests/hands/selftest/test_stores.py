@@ -68,6 +68,7 @@ def test_every_mutant_of_objects_keys_and_documents_is_killed(
     ("kind", "module"),
     [(Kind.OBJECTS, objects_proof), (Kind.REDIS, redis_proof), (Kind.SEARCH, search_proof)],
 )
+@pytest.mark.long
 def test_a_proof_that_compares_nothing_lets_its_mutants_live(
     chat: ChatStack, hands: SelfTest, monkeypatch: pytest.MonkeyPatch, kind: Kind, module: Any
 ) -> None:
