@@ -12,9 +12,9 @@ from activities.bucket import Bucket
 from activities.offsite_progress import Progress
 from activities.offsite_side import FarSide
 from activities.offsite_together import together
+from activities.room import ON_SHELF, refuse_without_room
 from activities.sealing import opened_chunks
-from domain.backups import spoken_bytes
-from domain.errors import DrError, Refused, Unavailable
+from domain.errors import DrError, Unavailable
 from domain.names import short_id
 from domain.offsite_copies import SEALED, FetchOrder
 
@@ -70,15 +70,7 @@ class Inflow:
     def require_room(self, size: int) -> None:
         """Refuse when so many bytes do not fit on the shelf."""
         self.shelf.mkdir(parents=True, exist_ok=True)
-        there = os.statvfs(self.shelf)
-        room, needed = there.f_bavail * there.f_frsize, int(size * _SPARE)
-        if room < needed:
-            raise Refused(
-                f"no room for it: {spoken_bytes(needed)} needed, {spoken_bytes(room)} free",
-                where=str(self.shelf),
-                hint="make room on the shelf's filesystem or move the shelf",
-                code="no-room",
-            )
+        refuse_without_room("for it", int(size * _SPARE), str(self.shelf), hint=ON_SHELF)
 
     def put_aside(self, path: Path) -> None:
         """Rename what was refused, in its directory; once in a recovery. Raises ``OSError``."""

@@ -191,7 +191,7 @@ def test_without_room_nothing_is_fetched(place: Place, seen: Seen, monkeypatch: 
     before = tree(bases(place))
     shutil.rmtree(place.shelf)
     room = SimpleNamespace(f_bavail=2 * 1024 * 1024, f_frsize=1)
-    monkeypatch.setattr("activities.offsite_inflow.os.statvfs", lambda _: room)
+    monkeypatch.setattr("activities.room.os.statvfs", lambda _: room)
     with pytest.raises(Refused, match="no-room") as refused:
         recall(place)
     seen(refused.value.what)
