@@ -213,7 +213,7 @@ def extract(
 
 @app.command("rebuild-catalogue")
 def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")) -> None:
-    """Give backups that have lost their entry a new one, from their own files."""
+    """Give backups that lost their entry a new one, from their own files; status 8 if one stays without."""
 
     async def work(client: Client, settings: Settings) -> Exit:
         request = BackupRequest(stack=stack)
@@ -226,7 +226,7 @@ def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False
 
         data = {"rebuilt": list(found.rebuilt), "problems": list(found.problems)}
         answer("backup rebuild-catalogue", data, as_json=as_json, human=draw)
-        return Exit.DONE
+        return Exit.VERIFICATION_FAILED if found.problems else Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
 
