@@ -55,8 +55,8 @@ class BackupPolicy(Fact):
 
     shelf: Annotated[str, AfterValidator(_fit_shelf)] = "shelf"
     """Directory; a relative one is taken from the state directory."""
-    wal_switch_every: Duration = timedelta(seconds=60)
-    """Read, and not followed: WAL is streamed, so a switch would bound no loss (decision 0011)."""
+    wal_switch_every: Keep | None = None
+    """So old the job ``postgres-wal`` lets an open segment get; ``None`` closes none (decision 0011)."""
     keep_wal: Keep = timedelta(days=7)
     """And as long as a base backup that is kept needs it."""
     keep_base: Keep = timedelta(days=7)

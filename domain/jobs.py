@@ -8,6 +8,7 @@ from enum import StrEnum
 class Job(StrEnum):
     """A job of ``backup.schedules``; its schedule has the id ``<stack>/<job>``."""
 
+    POSTGRES_WAL = "postgres-wal"
     POSTGRES_BASE = "postgres-base"
     POSTGRES_DAILY = "postgres-daily"
     POSTGRES_WEEKLY = "postgres-weekly"
@@ -38,9 +39,19 @@ class Work:
     """What the workflow is given besides stack, reason and scheduled time."""
     needs: str = ""
     """The kind of service without which there is nothing to do."""
+    frequent: bool = False
+    """It runs so often that its runs are kept small: it finds out itself whether a recovery was left open."""
 
 
 WORK: Mapping[Job, Work] = {
+    Job.POSTGRES_WAL: Work(
+        service="postgres",
+        kind="wal",
+        usual="*/5 * * * *",
+        says="WAL is streamed into the archive, and the archive is whole, every five minutes",
+        workflow="ArchiveWal",
+        frequent=True,
+    ),
     Job.POSTGRES_BASE: Work(
         service="postgres",
         kind="base",

@@ -87,6 +87,8 @@ class Chain:
     last: str = ""
     """The newest segment, closed or not."""
     segments: int = 0
+    astray: bool = False
+    """No WAL is missing: the timeline was left before the backup, or before its end."""
 
     @property
     def whole(self) -> bool:
@@ -108,7 +110,7 @@ def follow_chain(
             f"it ended at {stop_lsn}, after timeline {origin} had been left at {format_lsn(forks[0][1])}"
         )
     if problem:
-        return Chain(problem=problem)
+        return Chain(problem=problem, astray=timeline in (archive.histories or {}))
     first = position_of(start, segment_bytes)
     begin = forks[-1][1] if forks else first
     last = _newest(archive, timeline, begin, segment_bytes)

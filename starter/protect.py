@@ -18,6 +18,7 @@ from domain.inert import visible
 from domain.jobs import WORK, Job, lock_of
 from domain.release import Released
 from domain.store_backups import StoreBackups
+from domain.wal_archive import Archived
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from starter.selftest import self_test
@@ -36,6 +37,7 @@ _NAMED = 5
 class What(StrEnum):
     """What ``dr backup now`` takes."""
 
+    WAL = "wal"
     BASE = "base"
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -48,7 +50,7 @@ class What(StrEnum):
     @property
     def job(self) -> Job:
         """Return the job whose lock it takes."""
-        return Job(f"postgres-{self.value}" if self in {What.BASE, *_DUMPS} else self.value)
+        return Job(f"postgres-{self.value}" if self in {What.WAL, What.BASE, *_DUMPS} else self.value)
 
 
 _DUMPS = (What.DAILY, What.WEEKLY)
@@ -56,7 +58,9 @@ _DUMPS = (What.DAILY, What.WEEKLY)
 
 @app.command("now")
 def now(
-    what: What = typer.Argument(What.BASE, help="base, a dump (daily or weekly), or another store."),
+    what: What = typer.Argument(
+        What.BASE, help="base, a dump (daily or weekly), another store; wal sees to the archive."
+    ),
     stack: str = _STACK,
     reason: str = typer.Option("by hand", help="Why."),
     *,
@@ -71,6 +75,8 @@ def now(
             request = ScheduledRequest(stack=stack, reason=reason)
             made = await orchestrator.start(client, settings, "BaseBackup", request, workflow_id, Backup)
             entry = entry_of(await orchestrator.result_of(made))
+        elif what is What.WAL:
+            return await _archive(client, settings, stack, reason, as_json=as_json)
         elif what not in _DUMPS:
             return await _store(client, settings, what, stack, reason, as_json=as_json)
         else:
@@ -82,6 +88,19 @@ def now(
         return Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
+
+
+async def _archive(client: Client, settings: Settings, stack: str, reason: str, *, as_json: bool) -> Exit:
+    """See that the WAL is in the archive; that is no backup of its own, so it has no entry."""
+    say("streaming WAL, waiting until the archive has it, and following it …")
+    request = ScheduledRequest(stack=stack, reason=reason)
+    lock = lock_of(settings.stack_for(stack), Job.POSTGRES_WAL)
+    begun = await orchestrator.start(
+        client, settings, WORK[Job.POSTGRES_WAL].workflow, request, lock, Archived
+    )
+    found = await orchestrator.result_of(begun)
+    answer("backup now", found, as_json=as_json, human=lambda c: c.print(plain(found.sentence)))
+    return Exit.DONE
 
 
 async def _store(
@@ -194,7 +213,7 @@ def extract(
 
 @app.command("rebuild-catalogue")
 def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")) -> None:
-    """Give backups that have lost their entry a new one, from their own files."""
+    """Give backups that lost their entry a new one, from their own files; status 8 if one stays without."""
 
     async def work(client: Client, settings: Settings) -> Exit:
         request = BackupRequest(stack=stack)
@@ -207,7 +226,7 @@ def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False
 
         data = {"rebuilt": list(found.rebuilt), "problems": list(found.problems)}
         answer("backup rebuild-catalogue", data, as_json=as_json, human=draw)
-        return Exit.DONE
+        return Exit.VERIFICATION_FAILED if found.problems else Exit.DONE
 
     raise typer.Exit(orchestrator.run(work))
 

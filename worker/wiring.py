@@ -39,6 +39,7 @@ from activities.offsite_side import FarSide
 from activities.open_runs import OpenRuns
 from activities.people import People
 from activities.postgres.archive_check import ArchiveChecks
+from activities.postgres.archiving import Archiving
 from activities.postgres.assess import Diagnosis
 from activities.postgres.backup import Backups
 from activities.postgres.choose import Choosing
@@ -165,11 +166,9 @@ class Hands:
         ]
 
     def _lookers(self) -> list[Hand]:
-        engine, state, stacks = self._engine, self._settings.state, StackFiles(self._settings)
-        default = self._settings.default_stack
-        inventories = Inventories(engine, stacks, default)
-        probes, clocks = Probes(engine, self._secrets, self._sql), Clocks(engine, self._sql)
-        containers = Containers(engine, stacks, default, state, probes, clocks)
+        engine, state = self._engine, self._settings.state
+        inventories = Inventories(engine, StackFiles(self._settings), self._settings.default_stack)
+        clocks, containers = Clocks(engine, self._sql), self._containers()
         return [
             containers.observe_stack,
             containers.observe_health,
@@ -183,6 +182,11 @@ class Hands:
             Shelf().verify_files,
         ]
 
+    def _containers(self) -> Containers:
+        engine, stacks, state = self._engine, StackFiles(self._settings), self._settings.state
+        probes, clocks = Probes(engine, self._secrets, self._sql), Clocks(engine, self._sql)
+        return Containers(engine, stacks, self._settings.default_stack, state, probes, clocks)
+
     def _protectors(self) -> list[Hand]:
         parts = (self._engine, self._sql, self._tokens, self._settings.state)
         backups, protection, dumps = Backups(*parts), Protection(*parts), Dumps(*parts)
@@ -194,6 +198,7 @@ class Hands:
             protection.ensure_protected,
             protection.ensure_receiving,
             protection.observe_receiver,
+            Archiving(self._containers().observe_stack, protection, *parts[1:]).ensure_wal_archived,
             backups.ensure_base_backup,
             backups.verify_backup,
             retaining.observe_retention,

@@ -15,6 +15,7 @@ from workflows.scheduled import Scheduled
 from workflows.search_backup import SearchBackup
 from workflows.selftest import VerifierSelfTest
 from workflows.verification import BackupVerification
+from workflows.wal_archive import ArchiveWal
 
 WORKFLOWS: list[type] = [
     DatabaseCorruption,
@@ -43,4 +44,5 @@ WORKFLOWS: list[type] = [
     MetadataBackup,
     ConfigurationBackup,
     ExtractConfiguration,
+    ArchiveWal,
 ]

@@ -63,7 +63,8 @@ class Scheduled:
             return "stood_down", f"Nothing does the job {request.job} yet"
         # The run is asked for first: while it is open the stack may be too broken to be looked at.
         opened = await open_recovery(request.stack)
-        opened = opened or unclosed(await load(BackupRequest(stack=request.stack)))
+        if not work.frequent:
+            opened = opened or unclosed(await load(BackupRequest(stack=request.stack)))
         if opened:
             return "stood_down", f"Stood down: {opened}"
         try:

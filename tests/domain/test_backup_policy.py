@@ -66,7 +66,7 @@ def test_the_times_that_the_runbook_names_are_the_usual_ones() -> None:
     assert usual[Job.POSTGRES_DAILY] == "0 2 * * *"
     assert usual[Job.POSTGRES_WEEKLY] == "0 3 * * 0"
     hourly = {job for job, text in usual.items() if len(parse_calendar(text).hour) == 24}
-    assert hourly == {Job.REDIS, Job.MINIO}
+    assert hourly == {Job.POSTGRES_WAL, Job.REDIS, Job.MINIO}
     daily = [parse_calendar(text) for job, text in usual.items() if job not in hourly]
     assert len({(one.hour, one.minute) for one in daily}) == len(daily), "none stands in the way of another"
 

@@ -1,16 +1,22 @@
 """What ``dr backup`` prints: every entry with what proved it, and nothing that an entry could smuggle in."""
 
+import asyncio
 import io
+import json
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from domain.backups import Level, PassedOver
 from domain.contents import Contents, DatabaseState, TableState
+from domain.dumps import Rebuilt
 from domain.entries import Entry, EntryList, Source, StoredFile
-from starter import protect
+from starter import orchestrator, protect
+from starter.answer import Exit
 from worker.settings import Settings
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -108,6 +114,29 @@ def test_programs_are_told_where_the_data_of_a_base_backup_lies() -> None:
     assert protect._row(base)["path"] == "postgres/base/a/data"
     assert protect._row(entry())["path"] == f"postgres/daily/{NAME}"
     assert protect._row(entry())["verified_by"] == "a drill"
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize(("problems", "status"), [((), 0), (("20261122T030000Z-rdb: it is none",), 8)])
+def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, problems: tuple[str, ...], status: int, flags: list[str]
+) -> None:
+    async def rebuilt(*_: object) -> Rebuilt:
+        return Rebuilt(sentence="1 entries were rebuilt", rebuilt=(NAME,), problems=problems)
+
+    def run(work: Callable[[None, None], Coroutine[None, None, Exit]]) -> Exit:
+        return asyncio.run(work(None, None))
+
+    monkeypatch.setattr(orchestrator, "execute", rebuilt)
+    monkeypatch.setattr(orchestrator, "run", run)
+    said = CliRunner().invoke(protect.app, ["rebuild-catalogue", *flags])
+    assert said.exit_code == status
+    if flags:
+        assert json.loads(said.stdout)["data"] == {"rebuilt": [NAME], "problems": list(problems)}
+    else:
+        assert [line for line in said.stdout.splitlines() if line.startswith("stays without: ")] == [
+            f"stays without: {one}" for one in problems
+        ]
 
 
 def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from domain.order import Facts, Order, Outcome, StackOrder, Value
 from domain.retention import plan_retention
 from domain.retention_plan import Held, Place, Retained, RetentionOrder, RetentionPlan
 from domain.stack import Kind, Service, Stack
+from domain.wal_archive import Archived
 from starter.agenda import Agenda
 from tests.runbooks.conftest import STACK, TARGET, Hands
 from worker.liveness import Liveness
@@ -32,8 +33,10 @@ from workflows.backup import BaseBackup
 from workflows.errand import errand
 from workflows.retention import Retention
 from workflows.scheduled import Scheduled
+from workflows.wal_archive import ArchiveWal
 
 MAKES: dict[str, tuple[Place, ...]] = {
+    "postgres-wal": (),
     "postgres-base": (("postgres", "base"),),
     "postgres-daily": (("postgres", "daily"),),
     "postgres-weekly": (("postgres", "weekly"),),
@@ -205,6 +208,10 @@ async def stage_on(client: Client, state: Path, *, sandboxed: bool = True) -> As
     hands.answers |= {
         "observe_stack": (StackOrder, stage.facts),
         "ensure_taken": (LightOrder, shelf.take),
+        "ensure_wal_archived": (
+            StackOrder,
+            lambda _: Archived(sentence="archived", slot="s", received_lsn="0/1"),
+        ),
         "observe_retention": (RetentionOrder, shelf.plan),
         "ensure_retained": (RetentionOrder, shelf.retain),
     }
@@ -219,7 +226,7 @@ async def stage_on(client: Client, state: Path, *, sandboxed: bool = True) -> As
             Worker(
                 client,
                 task_queue=names.CONTROL_QUEUE,
-                workflows=[Scheduled, Retention, BaseBackup, Light],
+                workflows=[Scheduled, Retention, BaseBackup, ArchiveWal, Light],
                 activities=[OpenRuns(connect).observe_open_recovery],
                 workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
                 workflow_failure_exception_types=[ValidationError],

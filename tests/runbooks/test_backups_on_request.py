@@ -17,20 +17,22 @@ from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, Restore
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
 from domain.errors import BackupUnusable
 from domain.objects_copy import ObjectsBackupOrder, ObjectsProofOrder
-from domain.order import Outcome, TargetOrder
+from domain.order import Outcome, StackOrder, TargetOrder
 from domain.store_backups import StoreBackupOrder, StoreBackups
 from domain.verification_base import ProveBaseOrder
+from domain.wal_archive import Archived
 from tests.runbooks.conftest import BACKUP, Hands
 from worker.liveness import Liveness
 from workflows.backup import BaseBackup, Dump
 from workflows.catalogue import ListBackups, RebuildCatalogue, ShowBackup, VerifyBackup
 from workflows.objects_backup import ObjectsBackup
 from workflows.redis_backup import RedisBackup
+from workflows.wal_archive import ArchiveWal
 
 STORES = [RedisBackup, ObjectsBackup]
 
 
-WORKFLOWS = [BaseBackup, Dump, *STORES, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
+WORKFLOWS = [BaseBackup, Dump, ArchiveWal, *STORES, ListBackups, ShowBackup, VerifyBackup, RebuildCatalogue]
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
@@ -59,6 +61,9 @@ class Shop:
         self.found = entry("postgres", "daily")
         self._keep("ensure_dump", DumpOrder, lambda _: self.found)
         self._keep("ensure_base_backup", BackupOrder, lambda _: BACKUP)
+        self._keep(
+            "ensure_wal_archived", StackOrder, lambda _: Archived(slot="dr_recv_1", received_lsn="0/3000060")
+        )
         self._keep("ensure_protected", TargetOrder, lambda _: Outcome())
         self._keep("observe_entries", ShelfOrder, lambda _: EntryList(entries=(self.found,)))
         self._keep("observe_entry", EntryOrder, lambda _: self.found)
@@ -192,6 +197,15 @@ async def test_a_store_is_backed_up_when_asked_with_nothing_and_when_a_schedule_
     second = shop.orders[hand]
     assert (second.reason, second.scheduled_for) == ("by schedule", datetime(2026, 11, 22, 3, 10, tzinfo=UTC))
     assert second.label != first.label
+
+
+async def test_the_archive_is_seen_to_when_asked_with_nothing_and_when_a_schedule_asks(shop: Shop) -> None:
+    assert (await shop.run(ArchiveWal, workflow_id="one")).received_lsn == "0/3000060"
+    assert shop.orders["ensure_wal_archived"].stack == ""
+    asked = {"stack": "lab", "reason": "by schedule", "scheduled_for": "2026-11-22T03:25:00Z"}
+    await shop.run(ArchiveWal, asked, workflow_id="two")
+    assert shop.orders["ensure_wal_archived"].stack == "lab"
+    assert set(shop.hands.called) == {"ensure_wal_archived"}
 
 
 async def test_objects_are_copied_as_the_policy_says_and_their_copy_is_restored_for_proof(shop: Shop) -> None:

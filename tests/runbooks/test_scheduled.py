@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain import names
 from domain.backups import BackupOrder
-from domain.errors import Refused
+from domain.errors import Refused, VerificationFailed
 from domain.jobs import Job, lock_of
 from tests.faults.record import Seen
 from tests.runbooks.conftest import BACKUP
@@ -136,6 +136,38 @@ async def test_backups_and_retention_stand_down_while_a_recovery_is_open(
     await recovery.terminate()
     assert (await stage.trigger(Job.POSTGRES_BASE))["did"] == "done"
     assert stage.shelf.removed == []
+
+
+async def test_the_archive_is_seen_to_by_one_hand_that_stands_down_by_itself(stage: Stage) -> None:
+    await stage.agenda().apply()
+    result = await stage.trigger(Job.POSTGRES_WAL)
+    assert (result["did"], result["sentence"]) == ("done", "archived")
+    assert result["workflow_id"] == "backup/lab/postgres/wal"
+    assert "observe_stack" not in stage.hands.called, "so many runs are kept small"
+    left_open = Refused("recovery 20260102T0304Z-0badcafe was never closed", code="recovery-open")
+    stage.hands.fail("ensure_wal_archived", left_open)
+    result = await stage.trigger(Job.POSTGRES_WAL)
+    assert result["did"] == "stood_down"
+    assert "20260102T0304Z-0badcafe was never closed" in result["sentence"]
+    await stage.client.start_workflow("DatabaseCorruption", id="recovery/lab", task_queue="nobody-works-here")
+    asked = stage.hands.called.count("ensure_wal_archived")
+    result = await stage.trigger(Job.POSTGRES_WAL)
+    assert "DatabaseCorruption is open as recovery/lab" in result["sentence"]
+    assert stage.hands.called.count("ensure_wal_archived") == asked
+
+
+async def test_a_hole_in_the_archive_fails_the_scheduled_run_and_is_named(stage: Stage) -> None:
+    hole = VerificationFailed("0000000100000000000000AB missing or unusable", code="archive-broken")
+    stage.hands.fail("ensure_wal_archived", hole)
+    await stage.agenda().apply()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await stage.trigger(Job.POSTGRES_WAL)
+    cause: BaseException | None = failed.value
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    assert cause is not None
+    assert "0000000100000000000000AB missing" in cause.message
+    assert stage.hands.called.count("ensure_wal_archived") == 1, "trying again mends no hole"
 
 
 @pytest.mark.fault("A6")
