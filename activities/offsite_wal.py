@@ -1,4 +1,4 @@
-"""Whether the WAL on the far side goes on from a base backup there: else what was written since then is lost."""
+"""Whether the WAL on the far side goes on from a base backup there: else what came after it is lost."""
 
 from datetime import UTC, timedelta
 from pathlib import Path

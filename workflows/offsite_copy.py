@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         CopyOrder,
         Fetched,
         FetchOrder,
+        ListFarOrder,
         OffsiteList,
         OffsiteOrder,
     )
