@@ -44,7 +44,9 @@ class FarWal:
         try:
             self._backup = Backup.model_validate_json(manifest.entry)
         except (ValidationError, ValueError):
-            raise BackupUnusable("its entry is none of a base backup", where=manifest.id) from None
+            raise BackupUnusable(
+                "its entry is none of a base backup", where=manifest.id, code="offsite-manifest"
+            ) from None
         size = self._backup.wal_segment_bytes
         own = {one.path.removeprefix(_OWN): one.bytes for one in manifest.files if one.path.startswith(_OWN)}
         self._own = {name for name, length in own.items() if is_segment(name) and length == size}

@@ -98,9 +98,9 @@ def due_at() -> datetime:
 
 
 def _judged(result: object) -> tuple[Literal["done", "stood_down"], str]:
-    """Return how a job ended that came to an end; raise ``ApplicationError`` when it judged, and found failure.
+    """Return how a job ended; raise ``ApplicationError`` when what it judged has failed.
 
-    A verification that failed has done its work: whoever looks for what failed looks for runs that did.
+    Such a verification has done its work, but whoever looks for what failed looks at the runs that did.
     """
     facts = result if isinstance(result, Mapping) else {}
     said = facts.get("sentence")
