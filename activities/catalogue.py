@@ -73,9 +73,9 @@ def find_backup(shelf: Path, backup_id: str) -> Backup:
     )
 
 
-def record_level(shelf: Path, backup_id: str, level: Level, at: datetime) -> Backup:
-    """Record how far a backup was proven and when; return the new entry."""
-    proven = {"verified": level, "verified_at": at, "verified_by": ""}
+def record_level(shelf: Path, backup_id: str, level: Level, at: datetime, by: str = "") -> Backup:
+    """Record how far a backup was proven, when and by what (empty: as usual); return the new entry."""
+    proven = {"verified": level, "verified_at": at, "verified_by": by}
     entry = find_backup(shelf, backup_id).model_copy(update=proven)
     record(shelf, entry)
     return entry

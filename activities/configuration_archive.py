@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from activities import plain_files
-from domain.configuration import PROJECT
+from domain.configuration import OUTSIDE, PROJECT
 from domain.configuration_links import what_is_loose
 from domain.errors import BackupUnusable
 
@@ -128,7 +128,7 @@ def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Member:
 def _what_is_loose(members: Mapping[str, Member]) -> str:
     links = {name: member.content.decode() for name, member in members.items() if member.is_link}
     files = (name for name, member in members.items() if not member.is_link)
-    return what_is_loose(links, files, PROJECT)
+    return what_is_loose(links, files, (PROJECT, OUTSIDE))
 
 
 def _what_is_wrong(entry: tarfile.TarInfo) -> str:

@@ -1,10 +1,10 @@
 """Collects the files of a project: those that its labels and Compose files name, or that are mounted from it.
 
-Only what lies below the project's working directory, or what a label names, is read. A link is taken along
-with what it leads to as long as it stays below that directory; no other one is followed.
+What lies below the project's working directory is read, what a label names, and what a service mounts to be
+read. A link is taken along with what it leads to as long as it stays below that directory, or below what is
+mounted; no other one is followed.
 """
 
-import hashlib
 import os
 import posixpath
 import stat
@@ -13,10 +13,11 @@ from pathlib import Path
 from activities import plain_files
 from activities.configuration_archive import Member, link_limitation, name_limitation
 from domain.backups import spoken_bytes
-from domain.configuration import PROJECT, KeptFile
+from domain.configuration import OUTSIDE, PROJECT, KeptFile
 from domain.configuration_links import Way, followed
 from domain.configuration_references import references_in
 from domain.errors import Refused
+from domain.host_own import host_has, named_by, plain_path
 from domain.inert import visible
 
 _FILE_BYTES = 4 * 1024 * 1024
@@ -26,21 +27,33 @@ _DIRECTORY_BYTES = 8 * 1024 * 1024
 _COMPOSE_FILES = 100
 _NESTED = 20
 _LINK_MODE = 0o755
+_HINT = (
+    "put it under the project's directory, or name it under backup.provided_by_host of the stack file"
+    " where the host has to provide it"
+)
 
 
 class Collected:
     """The files found so far, and what could not be taken along."""
 
-    def __init__(self, working_dir: str) -> None:
-        """``working_dir`` is the project's, as its label says; empty when none says so."""
+    def __init__(self, working_dir: str, provided: tuple[str, ...] = ()) -> None:
+        """``working_dir`` is the project's, as its label says; empty when none says so.
+
+        ``provided`` is what the host has to provide, as the stack file says: it is not kept.
+        """
+        self._provided = provided
         self.working_dir = posixpath.normpath(working_dir) if working_dir.startswith("/") else ""
         self.members: dict[str, Member] = {}
         self.files: dict[str, KeptFile] = {}
         self.lacks: list[str] = []
         self.left_out: list[str] = []
+        self._mounts: list[str] = []
+        """What is mounted from outside the working directory and taken along."""
         self._bytes = 0
         self._known: dict[str, list[str]] = {}
         """What became of each path that was asked for."""
+        self._why: dict[str, str] = {}
+        """Why a path could not be kept."""
         self._open: list[str] = []
         """The links to directories that are being followed, one inside the other."""
 
@@ -66,35 +79,62 @@ class Collected:
                     waiting.append((found, self.take(found), posixpath.dirname(found)))
         return member
 
-    def take_mounted(self, path: str, *, writable: bool) -> list[str]:
-        """Take along what is mounted from below the working directory; return the members.
+    def take_mounted(self, path: str, *, writable: bool, by: str = "") -> list[str]:
+        """Take along what a service mounts; return the members. ``by`` tells which service, and where.
 
-        A directory of more than a configuration has is left out: where the service writes, that is data.
+        A directory of more than a configuration has is left out: where the service writes, that is data. So
+        is a directory outside the working directory that it writes to, and what the host has by itself.
         """
-        if not self.inside(path):
-            self.left_out.append(f"{path} lies outside the working directory")
+        if self.inside(path):
+            return self._mounted(path, writable=writable)
+        path, before = plain_path(path), len(self.lacks)
+        said = f"{visible(path)}{f' ({by})' if by else ''} lies outside the working directory"
+        not_ours = self._why_not_ours(path, writable=writable)
+        if not_ours:
+            self.left_out.append(f"{said}: {not_ours}")
             return []
+        self._mounts.append(path)
+        found = self._mounted(path, writable=False)
+        if len(self.lacks) > before:
+            # However many of its files: it is one mount that somebody has to look after.
+            self.lacks[before:] = [f"{said}: {self.lacks[before]}; {_HINT}"]
+        return found
+
+    def _why_not_ours(self, path: str, *, writable: bool) -> str:
+        """Return why what lies outside is no configuration, or nothing."""
+        if named_by(path, self._provided):
+            return "the host provides it, as the stack file says"
+        if host_has(path) or _is_socket(path):
+            return "it is the host's own"
+        return "the service writes there, so it is data" if writable and _is_directory(path) else ""
+
+    def _mounted(self, path: str, *, writable: bool) -> list[str]:
         try:
             way = self._way(path)
+            if not Path(way.end).is_dir():
+                return self._taken(path)
+            names = self._below(way.end)
         except (OSError, ValueError) as error:
             self._lacks(path, error)
             return []
-        if not Path(way.end).is_dir():
-            return self._taken(path)
-        names = self._below(way.end)
         if names is None:
             said = f"{path} holds more than a configuration"
             (self.left_out if writable else self.lacks).append(said)
             return []
-        if not names and not writable:
+        files = [name for name in names if not _is_socket(name)]
+        if not files and names:
+            self.left_out.append(f"{path} holds sockets alone")
+        elif not files and not writable:
             self.lacks.append(f"{path} holds nothing, and is mounted to be read")
-        found = [member for name in names for member in self._taken(name)]
+        found = [member for name in files for member in self._taken(name)]
         return list(dict.fromkeys([*self._linked(way), *found])) if found else []
 
     def _taken(self, path: str, *, needed: bool = True) -> list[str]:
         """Take along what a path leads to, and the links on the way; return the members, the file last."""
         path = posixpath.normpath(path)
         if path in self._known or path in self._open:
+            if path in self._why and not self.inside(path):
+                self.lacks.append(self._why[path])  # another service misses it too
             return self._known.get(path, [])
         self._open.append(path)
         try:
@@ -113,7 +153,8 @@ class Collected:
 
     def _way(self, path: str) -> Way:
         """Return where a path leads; ``ValueError`` for a link that leads out, ``OSError``."""
-        way = followed(path, self.working_dir, _text_of) if self.inside(path) else Way(path)
+        root = self._root_of(path)
+        way = followed(path, root, _text_of) if root else Way(path)
         for link, text in way.links:
             wrong = name_limitation(self._member_of(link)) or link_limitation(text)
             if wrong:
@@ -156,7 +197,8 @@ class Collected:
         return [self._member_of(link) for link, _ in way.links]
 
     def _lacks(self, path: str, error: OSError | ValueError) -> None:
-        self.lacks.append(f"{visible(path)} cannot be kept: {getattr(error, 'strerror', None) or error}")
+        self._why[path] = f"{visible(path)} cannot be kept: {getattr(error, 'strerror', None) or error}"
+        self.lacks.append(self._why[path])
 
     def _referenced(self, path: str, member: str, base: str) -> list[str]:
         """Take along what a Compose file names; return the Compose files among it."""
@@ -181,23 +223,51 @@ class Collected:
         return others
 
     def _below(self, path: str) -> list[str] | None:
-        """Return the files below a directory, links too; ``None`` when there are too many."""
-        found, size = [], 0
-        for folder, folders, files in os.walk(path):
+        """Return the files below a directory, links too; ``None`` for too many. Raises ``OSError``."""
+        found: list[str] = []
+        size = passed = 0
+        for folder, folders, files in os.walk(path, onerror=_raise):
             links = [name for name in folders if Path(folder, name).is_symlink()]
+            passed += len(folders)
+            if max(passed, len(found) + len(files)) > _DIRECTORY_FILES:
+                return None
             for name in (*links, *files):
                 here = Path(folder, name)
                 size += here.lstat().st_size
                 found.append(str(here))
-            if len(found) > _DIRECTORY_FILES or size > _DIRECTORY_BYTES:
+            if size > _DIRECTORY_BYTES:
                 return None
         return sorted(found)
+
+    def _root_of(self, path: str) -> str:
+        """Return below what a path has to stay: the working directory, or what is mounted from outside."""
+        if self.inside(path):
+            return self.working_dir
+        return min((one for one in self._mounts if named_by(path, (one,))), key=len, default="")
 
     def _member_of(self, path: str) -> str:
         if self.inside(path):
             return f"{PROJECT}/{posixpath.relpath(path, self.working_dir)}"
-        short = hashlib.sha256(path.encode()).hexdigest()[:8]
-        return f"outside/{short}-{posixpath.basename(path)}"
+        return f"{OUTSIDE}{posixpath.normpath(path)}"
+
+
+def _raise(error: OSError) -> None:
+    raise error  # else a directory that cannot be read would be one that holds nothing
+
+
+def _is_socket(path: str) -> bool:
+    """Tell whether a program makes it, and nobody keeps it."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - what Docker mounts there
+    except (OSError, ValueError):
+        return False
 
 
 def _text_of(path: str) -> str | None:

@@ -17,6 +17,7 @@ from activities.tokens import Tokens
 from domain.backups import Level
 from domain.configuration import (
     MANIFEST,
+    OUTSIDE,
     STACK_FILE,
     Configuration,
     judge_environment,
@@ -75,11 +76,13 @@ class ConfigurationProofs:
     def _judged(self, entry: Entry, members: Mapping[str, Member], kept: Configuration) -> tuple[Proof, ...]:
         key = self._entries.keys.find(entry.key_id)
         gone = [f"{one.path} is missing" for one in kept.files if one.member not in members]
-        outside = f"; left out: {'; '.join(kept.left_out)}" if kept.left_out else ""
+        outside = sum(one.member.startswith(f"{OUTSIDE}/") for one in kept.files)
+        said = f"{len(kept.files)} files, {outside} of them from outside the project's directory"
+        said += f"; left out: {'; '.join(kept.left_out)}" if kept.left_out else ""
         variables = {service.name: environment_of(members, service) for service in kept.services}
         return (
             *compare_holdings(entry.held, held_by(members, kept, key)),
-            no_lack(_FILES, (*kept.lacks, *gone), f"{len(kept.files)} files{outside}", seen=len(kept.files)),
+            no_lack(_FILES, (*kept.lacks, *gone), said, seen=len(kept.files)),
             judge_environment(kept, variables),
             judge_images(kept),
             *_stack_file(members),

@@ -13,6 +13,7 @@ from activities.engine import ContainerState, Engine
 from activities.secrets import Secrets
 from domain.configuration import MANIFEST, SECRETS, STACK_FILE, Configuration, KeptService
 from domain.errors import DrError, Refused
+from domain.inert import visible
 from domain.names import COMPOSE_SERVICE
 from domain.order import Target
 from domain.secret_ref import REFERENCE
@@ -46,13 +47,20 @@ class Reading:
                 where="labels of docker compose",
                 code="project-unknown",
             )
-        found = Collected(_only(containers.values(), _WORKING_DIR))
+        text, stack = self._stack(target)
+        provided = stack.backup.provided_by_host if isinstance(stack, Stack) else ()
+        found = Collected(_only(containers.values(), _WORKING_DIR), provided)
         compose = [found.take_compose(path) for path in _listed(containers.values(), _CONFIG_FILES)]
         if not compose:
             found.lacks.append("no label of a container names a Compose file")
         env_files = self._env_files(containers.values(), found)
         services = tuple(self._service(name, one, found) for name, one in sorted(containers.items()))
-        references = self._stack_and_secrets(target, found)
+        if isinstance(stack, Stack):
+            references = self._secrets_of(stack, target, found)
+            found.members[STACK_FILE] = Member(text)
+        else:
+            references = ()
+            found.lacks.append(f"the stack file cannot be kept: {stack}")
         configuration = Configuration(
             stack=target.stack,
             project=target.project,
@@ -80,11 +88,16 @@ class Reading:
     def _service(self, name: str, container: ContainerState, found: Collected) -> KeptService:
         raw, config = container.raw, container.raw["Config"]
         image = self._engine.image(container.image_id) or {}
+        mounts = sorted(raw.get("Mounts") or [], key=lambda one: str(one.get("Destination")))
         files = [
             member
-            for mount in sorted(raw.get("Mounts") or [], key=lambda one: str(one.get("Destination")))
+            for mount in mounts
             if mount.get("Type") == "bind"
-            for member in found.take_mounted(str(mount["Source"]), writable=bool(mount.get("RW")))
+            for member in found.take_mounted(
+                str(mount["Source"]),
+                writable=bool(mount.get("RW")),
+                by=f"{name} mounts it at {visible(str(mount.get('Destination')))}",
+            )
         ]
         service = KeptService(
             name=name,
@@ -97,16 +110,17 @@ class Reading:
         found.members[service.member] = Member(json.dumps(_as_made(raw), indent=2, sort_keys=True).encode())
         return service
 
-    def _stack_and_secrets(self, target: Target, found: Collected) -> tuple[str, ...]:
-        """Take along the stack file and the values that its references mean."""
+    def _stack(self, target: Target) -> tuple[bytes, Stack | str]:
+        """Return the stack file as it is and what it says, or why it cannot be read."""
         path = self._stacks.get(target.stack)
         try:
             text = plain_files.read(path.resolve(), LIMIT_BYTES) if path is not None else b""
-            stack, _ = parse_stack(text.decode(), STACK_FILE)
+            return text, parse_stack(text.decode(), STACK_FILE)[0]
         except (DrError, OSError, UnicodeDecodeError) as error:
-            found.lacks.append(f"the stack file cannot be kept: {type(error).__name__}")
-            return ()
-        found.members[STACK_FILE] = Member(text)
+            return b"", type(error).__name__
+
+    def _secrets_of(self, stack: Stack, target: Target, found: Collected) -> tuple[str, ...]:
+        """Take along the values that the references of a stack file mean."""
         values: dict[str, str] = {}
         for reference in references_of(stack):
             try:

@@ -9,11 +9,15 @@ from temporalio import activity
 from activities.bucket import Bucket
 from activities.objects_entry import lines_of
 from activities.offsite_side import FarSide
+from activities.offsite_unlisted import unlisted
+from activities.offsite_wal import FarWal
 from activities.pulse import beat
 from activities.sealing import FindKey, opened_chunks
 from domain.backups import PassedOver, spoken_bytes
 from domain.errors import BackupUnusable, DrError
+from domain.objects_copy import KIND as COPY
 from domain.objects_copy import LISTING
+from domain.objects_copy import STORE as OBJECTS
 from domain.offsite_contents import contents_in, contents_root, names_under
 from domain.offsite_copies import (
     MANIFEST,
@@ -21,6 +25,7 @@ from domain.offsite_copies import (
     WAL,
     FarEntry,
     FarManifest,
+    ListFarOrder,
     OffsiteList,
     OffsiteOrder,
     context_of,
@@ -28,6 +33,7 @@ from domain.offsite_copies import (
     manifest_key,
     place_of,
 )
+from domain.verification import ARCHIVED_FOR
 from domain.wal import is_segment
 
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
@@ -46,10 +52,11 @@ class OffsiteListing:
         self._side = side
 
     @activity.defn(no_thread_cancel_exception=True)
-    def observe_offsite(self, order: OffsiteOrder) -> OffsiteList:
+    def observe_offsite(self, order: ListFarOrder) -> OffsiteList:
         """Return the far catalogue, newest first; of each kind the newest is compared with its manifest.
 
-        The newest copy of objects is compared with its listing too: every content that it names is there.
+        The newest copy of objects is compared with its listing too: every content that it names is there;
+        of the newest base backup the WAL is followed.
         """
         bucket, root = self._side.bucket(order), order.policy.root(order.target.stack)
         found = _Found(root)
@@ -66,6 +73,12 @@ class OffsiteListing:
                 sizes = found.sizes(entry)
                 if sizes is not None:
                     entries[place] = self._checked(order, bucket, entry, sizes, found.contents)
+        lost = None
+        if order.unlisted:
+            copies = [one for one in entries if one.finished and (one.store, one.kind) == (OBJECTS, COPY)]
+            lost = unlisted(
+                self._side, order, copies, found.contents, lambda one: self._listed_by(order, bucket, one)
+            )
         whole = sum(entry.finished for entry in entries)
         segments, segment_bytes, newest = found.wal
         content_bytes = sum(found.contents.values())
@@ -74,6 +87,7 @@ class OffsiteListing:
             sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
             f" {segments} WAL segments of {spoken_bytes(segment_bytes)}"
             + (objects if found.contents else "")
+            + (f"; {lost.sentence}" if lost is not None and lost.count else "")
             + (f"; the newest {_ENTRIES_NAMED} are named" if len(entries) > _ENTRIES_NAMED else ""),
             # A year of hourly copies is more than a history takes.
             entries=tuple(entries[:_ENTRIES_NAMED]),
@@ -82,6 +96,7 @@ class OffsiteListing:
             newest_segment=newest,
             contents=len(found.contents),
             content_bytes=content_bytes,
+            unlisted=lost,
             strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
         )
 
@@ -101,7 +116,31 @@ class OffsiteListing:
         except DrError:
             return entry.model_copy(update={"checked": False})
         went = manifest.contents.count if manifest.contents is not None else None
-        return entry.model_copy(update={"checked": same, "key_id": manifest.key_id, "contents": went})
+        seen = {"checked": same, "key_id": manifest.key_id, "contents": went}
+        if (entry.store, entry.kind) == ARCHIVED_FOR:
+            seen |= self._wal_of(order, bucket, manifest)
+        return entry.model_copy(update=seen)
+
+    def _wal_of(self, order: OffsiteOrder, bucket: Bucket, manifest: FarManifest) -> dict[str, object]:
+        """Return whether the WAL there goes on from a base backup; without the keys that is not seen."""
+        try:
+            wrong, seen = FarWal(self._side, order, bucket, manifest).problem()
+        except DrError as error:
+            return {"follows": None, "wal": error.what}
+        return {"follows": not wrong, "wal": wrong or seen}
+
+    def _listed_by(self, order: OffsiteOrder, bucket: Bucket, entry: FarEntry) -> dict[str, int]:
+        manifest = read_manifest(order, bucket, self._side.keys.find, entry)
+        return self._wanted(bucket, manifest) if manifest.contents is not None else {}
+
+    def _wanted(self, bucket: Bucket, manifest: FarManifest) -> dict[str, int]:
+        """Return what the listing of a far copy names; nothing without one."""
+        listing = next((file for file in manifest.files if file.path == LISTING), None)
+        if listing is None:
+            return {}
+        context = context_of(manifest.stack, manifest.store, manifest.kind, manifest.id, LISTING)
+        find, blocks = self._side.keys.find, bucket.get(listing.key)
+        return contents_in(lines_of(opened_chunks(blocks, find, context) if manifest.key_id else blocks))
 
     def _contents(self, bucket: Bucket, order: OffsiteOrder) -> dict[str, int]:
         """Return the objects that hold contents with their sizes."""
@@ -116,12 +155,9 @@ class OffsiteListing:
         self, order: OffsiteOrder, bucket: Bucket, manifest: FarManifest, sizes: dict[str, int]
     ) -> bool:
         """Tell whether every content that a far listing names is there, by name and size."""
-        listing = next((file for file in manifest.files if file.path == LISTING), None)
-        if listing is None or manifest.contents is None:
+        if manifest.contents is None or not any(file.path == LISTING for file in manifest.files):
             return False
-        context = context_of(manifest.stack, manifest.store, manifest.kind, manifest.id, LISTING)
-        find, blocks = self._side.keys.find, bucket.get(listing.key)
-        wanted = contents_in(lines_of(opened_chunks(blocks, find, context) if manifest.key_id else blocks))
+        wanted, find = self._wanted(bucket, manifest), self._side.keys.find
         keys = [find(key_id) for key_id in manifest.contents.key_ids]
         named = names_under(contents_root(order.policy, order.target.stack), keys)
         return len(wanted) == manifest.contents.count and all(

@@ -12,7 +12,7 @@ from activities.alone import alone
 from activities.engine import Engine
 from activities.open_recovery import refuse_while_recovering
 from activities.records import Records
-from activities.redis_contents import keys_in, read_held
+from activities.redis_contents import census, keys_in, read_held
 from activities.redis_copy import RedisCopy, copy_labels, copy_of
 from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_saving import ensure_saved, rewrites, rewrites_held_back, settle_rewrites
@@ -27,7 +27,16 @@ from domain.entries import place_of as entry_place
 from domain.errors import BackupUnusable, Unavailable, VerificationFailed
 from domain.holdings import Holding
 from domain.order import ServiceTarget, Target
-from domain.redis_backups import AOF, AOF_SINCE, RDB, SNAPSHOT, STORE, RedisFiles, version_of
+from domain.redis_backups import (
+    AOF,
+    AOF_SINCE,
+    RDB,
+    SNAPSHOT,
+    STORE,
+    RedisFiles,
+    count_limitation,
+    version_of,
+)
 from domain.store_backups import StoreBackupOrder, StoreBackups
 
 READ_BY = {
@@ -141,10 +150,14 @@ class RedisBackups:
         begin(partial)
         copy = self._copy(order.target, source.service, source.files, id_in(partial))
         try:
-            began = datetime.now(UTC)
+            began, before = datetime.now(UTC), census(source.server)
             take = self._snapshot if kind == RDB else self._append_only
             take(order.target, source, partial, found[0].bytes if found else source.bytes[kind])
-            return self._finish(order, source, partial, began, self._held(copy, partial, kind))
+            after, held = census(source.server), self._held(copy, partial, kind)
+            wrong = count_limitation(before, after, keys_in(held))
+            if wrong is not None:
+                raise _unusable(f"the copy of kind {kind}: {wrong}", source)
+            return self._finish(order, source, partial, began, held)
         finally:
             copy.remove()
             if partial.is_dir():
@@ -217,7 +230,11 @@ class RedisBackups:
             bytes=size,
             sha256=files_sha256(files),
             files=files,
-            source=Source(version=source.version, image_id=source.service.image_id),
+            source=Source(
+                version=source.version,
+                image_id=source.service.image_id,
+                also=() if kind != RDB or _left_out(source.files, source.version) else (AOF,),
+            ),
             held=held,
             verified=Level.MANIFEST,
             verified_at=ended,
@@ -246,6 +263,6 @@ def _unusable(what: str, source: _Source) -> Unavailable:
     return Unavailable(
         what,
         where=source.service.container_name,
-        hint="nothing was put on the shelf; if it stays so, the server's own file is damaged",
+        hint="nothing of it was put on the shelf; if it stays so, the server's own file is damaged",
         code="redis-copy-unusable",
     )

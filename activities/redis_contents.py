@@ -5,20 +5,28 @@ packed. So a value is read by its own type, and what has no order is sorted.
 """
 
 import hashlib
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from activities.pulse import beat
 from activities.redis_server import RedisServer
-from domain.holdings import SAMPLES, Holding, Sample
-from domain.redis_backups import key_of, spelled
+from domain.holdings import SAMPLES, Holding, Sample, compare_holdings
+from domain.recovery import Proof
+from domain.redis_backups import Census, key_of, spelled
 
 _PAGE = 1000
 _MOST_ELEMENTS = 20_000
 """A larger value is no sample: the others tell the same sooner."""
 _MOST_BYTES = 16 * 1024 * 1024
 _LOOKED_AT = 100 * SAMPLES
+_CANDIDATES = 10 * SAMPLES
+_LEAST_LEFT_MS = 60_000
+"""What is over sooner would hardly ever be compared."""
+_LONGEST_MS = 100 * 365 * 86_400_000
 _EXPIRING = ", with a time to live"
+_MAY_CHANGE_KEYS = ("total_commands_processed", "expired_keys", "evicted_keys")
 _SIZES = {b"string": "STRLEN", b"list": "LLEN", b"hash": "HLEN", b"set": "SCARD", b"zset": "ZCARD",
           b"stream": "XLEN"}  # fmt: skip
 
@@ -27,19 +35,32 @@ def read_held(server: RedisServer, like: Iterable[Holding] = ()) -> tuple[Holdin
     """Return the keys of every database, and apart from them those that have a time to live.
 
     The samples are the keys that ``like`` has, else the first that a scan finds, which comes in the order
-    of a hash. Keys with a time to live are no samples: they may be over at any moment.
+    of a hash; of keys with a time to live those that last longest among them.
     """
-    known = {one.name: [sample.name for sample in one.samples] for one in like}
+    known = {one.name: one.samples for one in like}
     found: list[Holding] = []
     for name, keys, expiring in sorted(_databases(server)):
         beat(f"reading what database {name} holds: {keys:,} keys")
         server.ask("SELECT", name.removeprefix("db"))
-        wanted = map(key_of, known[name]) if name in known else _persistent(server)
-        samples = [Sample(name=spelled(key), digest=_digest(server, key)) for key in wanted]
-        found.append(Holding(name=name, count=keys, samples=tuple(sorted(samples, key=lambda one: one.name))))
+        samples = _again(server, known[name]) if name in known else _sampled(server, _persistent(server))
+        found.append(Holding(name=name, count=keys, samples=samples))
         if expiring:
-            found.append(Holding(name=f"{name}{_EXPIRING}", count=expiring))
+            mine = f"{name}{_EXPIRING}"
+            samples = _again(server, known[mine]) if mine in known else _lasting(server)
+            found.append(Holding(name=mine, count=expiring, samples=samples))
     return tuple(found)
+
+
+def compared(
+    server: RedisServer, recorded: Iterable[Holding]
+) -> tuple[tuple[Holding, ...], tuple[Proof, ...]]:
+    """Return what a server holds, and how that compares with a record.
+
+    A key whose time is over by the server's clock cannot be read any more: it is counted alone.
+    """
+    held = read_held(server, like=recorded)
+    read_by = datetime.fromtimestamp(server.seconds() + 1, UTC)
+    return held, compare_holdings(recorded, held, at=read_by)
 
 
 def keys_in(held: Iterable[Holding]) -> int:
@@ -55,6 +76,13 @@ def lasting_in(held: Iterable[Holding]) -> dict[str, int]:
         for name, count in counts.items()
         if not name.endswith(_EXPIRING)
     }
+
+
+def census(server: RedisServer) -> Census:
+    """Return how many keys a server has now, and how much it has done since it was started."""
+    stats = server.info("stats")
+    done = sum(int(stats.get(name, 0)) for name in _MAY_CHANGE_KEYS)
+    return Census(keys=sum(keyspace(server).values()), done=done)
 
 
 def keyspace(server: RedisServer) -> dict[str, int]:
@@ -85,6 +113,40 @@ def _persistent(server: RedisServer) -> Iterator[bytes]:
                 return
         if not cursor:
             return
+
+
+def _lasting(server: RedisServer) -> tuple[Sample, ...]:
+    """Return samples of the keys with a time to live: those that last longest of the ones looked at."""
+    times: dict[bytes, int] = {}
+    cursor = looked = 0
+    while True:
+        cursor, keys = server.ask("SCAN", cursor, "COUNT", _PAGE)
+        cursor = int(cursor)
+        for key in keys:
+            looked += 1
+            left = int(server.ask("PTTL", key))
+            if left >= _LEAST_LEFT_MS and _readable(server, key):
+                times[key] = left
+        if not cursor or looked > _LOOKED_AT or len(times) >= _CANDIDATES:
+            break
+    chosen = heapq.nlargest(SAMPLES, times, key=lambda key: (times[key], key))
+    found = []
+    for sample in _sampled(server, chosen):
+        left, now = int(server.ask("PTTL", key_of(sample.name))), server.seconds()
+        if left > 0:
+            # Never later than it is: what was read after its end would be compared with nothing.
+            ends = datetime.fromtimestamp(now, UTC) + timedelta(milliseconds=min(left, _LONGEST_MS))
+            found.append(sample.model_copy(update={"expires_at": ends}))
+    return tuple(found)
+
+
+def _again(server: RedisServer, samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    return _sampled(server, (key_of(one.name) for one in samples))
+
+
+def _sampled(server: RedisServer, keys: Iterable[bytes]) -> tuple[Sample, ...]:
+    found = (Sample(name=spelled(key), digest=_digest(server, key)) for key in keys)
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def _readable(server: RedisServer, key: bytes) -> bool:

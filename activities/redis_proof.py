@@ -9,7 +9,7 @@ from temporalio import activity
 from activities import entries, plain_files, stored
 from activities.alone import alone
 from activities.engine import Engine
-from activities.redis_contents import read_held
+from activities.redis_contents import compared
 from activities.redis_copy import RedisCopy, copy_of
 from activities.redis_files import RedisJobs
 from activities.redis_server import service_of
@@ -19,7 +19,6 @@ from domain.backups import Level
 from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry, bare
 from domain.errors import BackupUnusable, Refused, VerificationFailed
-from domain.holdings import compare_holdings
 from domain.order import ServiceTarget, Target
 from domain.recovery import Proof
 from domain.redis_backups import (
@@ -123,13 +122,13 @@ def _loaded(copy: RedisCopy, directory: Path, entry: Entry) -> tuple[Proof, ...]
     try:
         copy.load(directory, entry.kind)
         with copy.serving(entry.kind) as server:
-            held = read_held(server, like=entry.held)
+            _, proofs = compared(server, entry.held)
     except VerificationFailed as failed:
         return (Proof(name="load", passed=False, evidence=failed.what),)
     finally:
         copy.remove()
     whole = Proof(name="load", passed=True, evidence="a server of its own loaded all of it")
-    return (whole, *compare_holdings(entry.held, held))
+    return (whole, *proofs)
 
 
 def _image(service: ServiceTarget, entry: Entry) -> Proof:

@@ -16,7 +16,7 @@ from activities.engine import ContainerState, Engine
 from activities.pulse import beat
 from activities.records import Records
 from activities.redis_carry import carried_over
-from activities.redis_contents import keys_in, keyspace, lasting_in, read_held
+from activities.redis_contents import compared, keys_in, keyspace, lasting_in
 from activities.redis_copy import RedisCopy
 from activities.redis_files import Place, RedisJobs, last_warnings, place_of, proven
 from activities.redis_proof import files_of, redis_entry, what_is_wrong
@@ -29,7 +29,6 @@ from activities.tokens import Tokens
 from activities.volume_exchange import VolumeExchange
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
-from domain.holdings import compare_holdings
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name, volume_name
 from domain.order import ServiceTarget
 from domain.recovery import Proof
@@ -189,8 +188,7 @@ class RedisRestoring:
         """Load the backup with a server of ours, compare, and leave what a server loads either way."""
         copy.load(entries.directory_of(Path(order.target.shelf), entry), entry.kind)
         with copy.serving(entry.kind) as server:
-            held = read_held(server, like=entry.held)
-            proofs = compare_holdings(entry.held, held)
+            held, proofs = compared(server, entry.held)
             wrong = next((proof for proof in proofs if proof.passed is False), None)
             if wrong is not None:
                 raise VerificationFailed(

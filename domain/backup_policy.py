@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 from domain.calendars import parse_calendar
 from domain.durations import Duration
 from domain.errors import Refused
-from domain.fact import Fact, Line
+from domain.fact import INVISIBLE, Fact, Line
+from domain.host_own import plain_path
 from domain.jobs import WORK, Job
 from domain.objects_policy import ObjectsPolicy, SecondStore
 from domain.paths import host_path, path_under
@@ -32,6 +33,19 @@ def _fit_shelf(text: str) -> str:
 def _fit_calendar(text: str) -> str:
     parse_calendar(text)
     return " ".join(text.split())
+
+
+def _fit_place(text: str) -> str:
+    if plain_path(text) == "/":
+        raise ValueError("a host does not provide everything")
+    return plain_path(text)
+
+
+HostPlace = Annotated[
+    str,
+    StringConstraints(pattern=rf"^/[^{INVISIBLE}/][^{INVISIBLE}]*$", max_length=1000),
+    AfterValidator(_fit_place),
+]
 
 
 class Timing(Fact):
@@ -76,6 +90,8 @@ class BackupPolicy(Fact):
     """Where the objects are copied to; ``None`` is the shelf."""
     leave_out: tuple[ServiceName, ...] = ()
     """Services of a kind of which another one is backed up, and which nobody wants a backup of."""
+    provided_by_host: tuple[HostPlace, ...] = ()
+    """What services mount from outside the project's directory and every host has to bring along."""
     schedules: dict[Job, Timing | None] = Field(default_factory=dict)
     """A job that is not listed runs as usual; one with ``null`` does not run at all."""
 

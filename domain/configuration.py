@@ -14,6 +14,8 @@ MANIFEST = "configuration.json"
 """Name of the list in the archive."""
 PROJECT = "project"
 """Below it lies what was below the project's working directory."""
+OUTSIDE = "outside"
+"""Below it lies what was elsewhere, by its whole path."""
 STACK_FILE = "stack.yaml"
 SECRETS = "secrets.json"
 WHOLE = "(project)"
@@ -41,7 +43,7 @@ class KeptService(Value):
     digests: tuple[str, ...] = ()
     """Under which a registry has the image; empty for one that was built here."""
     files: tuple[str, ...] = ()
-    """Members: what it had mounted from the working directory."""
+    """Members: what it had mounted."""
     variables: tuple[str, ...] = ()
 
     @property
@@ -68,7 +70,7 @@ class Configuration(Value):
     lacks: tuple[str, ...] = ()
     """What belongs to it and could not be kept, a sentence each."""
     left_out: tuple[str, ...] = ()
-    """What was mounted and is no configuration, or lies elsewhere."""
+    """What was mounted and is no configuration: data, or what every host has to have."""
 
 
 class ExtractOrder(TargetOrder):

@@ -48,8 +48,8 @@ def followed(path: str, root: str, text_of: Callable[[str], str | None]) -> Way:
     return Way(here, tuple(links))
 
 
-def what_is_loose(links: Mapping[str, str], files: Iterable[str], root: str) -> str:
-    """Return the first link of a set that ends at no file or directory of it below ``root``, or nothing.
+def what_is_loose(links: Mapping[str, str], files: Iterable[str], roots: tuple[str, ...]) -> str:
+    """Return the first link of a set that ends at no file or directory of it below its root, or nothing.
 
     A name that passes through a link or a file is told as well: writing it would end elsewhere.
     """
@@ -59,7 +59,8 @@ def what_is_loose(links: Mapping[str, str], files: Iterable[str], root: str) -> 
         if any(above in links or above in there for above in _above(name)):
             return f"{name!r} lies below what is no directory"
     for name in sorted(links):
-        if not name.startswith(f"{root}/"):
+        root = next((one for one in roots if name.startswith(f"{one}/")), "")
+        if not root:
             return f"the link {name!r} is no file of the project"
         try:
             end = followed(name, root, links.get).end

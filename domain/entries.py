@@ -45,6 +45,8 @@ class Source(Value):
     version: str = ""
     image_id: str = ""
     timeline: int | None = None
+    also: tuple[str, ...] = ()
+    """Kinds that the store could give beside this one when it was taken: they are due then."""
 
 
 class Entry(Outcome):

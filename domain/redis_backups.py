@@ -17,6 +17,8 @@ AOF_SINCE = (7, 0)
 """The first version that keeps the append-only file as a directory."""
 _HEX = "hex:"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
+_FEW = 1000
+"""So many keys may come anew while an almost empty server is copied."""
 _TORN = re.compile(r"(?:^|/)[^/]+\.aof$")
 
 
@@ -39,6 +41,30 @@ class RedisFiles(Value):
         for name in (self.snapshot, self.aof_directory, self.aof_name):
             one_part(name, "a file name in the settings of Redis")
         return self
+
+
+class Census(Value):
+    """What a server that goes on working said of its keys at one moment."""
+
+    keys: int
+    done: int
+    """Commands, and keys that went by themselves, since it was started."""
+
+
+def count_limitation(before: Census, after: Census, held: int) -> str | None:
+    """Return why a copy that holds so many keys cannot be one of that server, or ``None``.
+
+    Each command may have removed or made a key in between. However many there were, a copy with less than
+    half of the keys, or with more than twice as many, is not believed.
+    """
+    least, most = sorted((before.keys, after.keys))
+    # A server that was started meanwhile counts from zero again.
+    done = after.done - before.done if after.done >= before.done else least + most
+    fewest, largest = least - min(done, least // 2), most + min(done, max(most, _FEW))
+    if fewest <= held <= largest:
+        return None
+    there = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"it holds {held:,} keys, and the server has {there}"
 
 
 def version_of(text: str) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from domain.backups import Backup
+from domain.backups import Backup, Level
 from domain.contents import Contents, SequenceState
 from domain.dumps import EntryTargetOrder
 from domain.recovery import Proof
@@ -12,6 +12,13 @@ from domain.wal import parse_lsn
 _NAMED = 5
 RECORDED = "contents"
 """The proof that compares with what was recorded at the backup."""
+BY_RECOVERY = "a recovery: its copy was checked and compared with the record, and users worked on it"
+"""What proved a backup that a real recovery brought back."""
+BY_RECOVERY_ALONE = (
+    "pg_verifybackup, and a recovery: its copy was checked and users worked on it;"
+    " nothing was recorded to compare it with"
+)
+"""The same for one that was not compared: the level of its files is what it keeps."""
 _DATABASE = "database "
 """Begins the proof of another database that could not be read."""
 
@@ -31,6 +38,16 @@ def comparable(backup: Backup) -> Contents:
     if not held.at_lsn or parse_lsn(held.at_lsn) > parse_lsn(backup.stop_lsn):
         return Contents()
     return held
+
+
+def recovered_level(backup: Backup) -> tuple[Level, str]:
+    """Return how far a backup is proven that a real recovery brought back, and by what.
+
+    The level ``restored`` says that it holds what was recorded at the backup. Where nothing was, users who
+    work on it are evidence of another sort: it is said by what, and the level stays that of the files.
+    """
+    compared = bool(comparable(backup).tables)
+    return (Level.RESTORED, BY_RECOVERY) if compared else (Level.MANIFEST, BY_RECOVERY_ALONE)
 
 
 def compare_beside(before: Contents, now: Contents) -> tuple[Proof, ...]:

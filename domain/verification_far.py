@@ -8,7 +8,7 @@ from domain.entries import Entry
 from domain.objects_copy import KIND as COPY
 from domain.objects_copy import STORE as OBJECTS
 from domain.offsite_copies import FarEntry, FetchOrder, OffsiteList
-from domain.verification import Checked
+from domain.verification import ARCHIVED_FOR, Checked
 
 _READ_AT_ONCE = timedelta(days=80)
 """Older copies may lie in an archive class, from which nothing comes back at once."""
@@ -86,11 +86,11 @@ def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, due: str, sche
     if newest.checked and (store, kind) == (OBJECTS, COPY):
         went = f"; {newest.contents:,} contents of objects are there" if newest.contents is not None else ""
         said += went or "; the objects themselves are not off-site"
+    passed = newest.checked
+    if newest.checked and (store, kind) == ARCHIVED_FOR:
+        passed = newest.follows
+        said = f"{said}, {newest.wal}" if passed else f"its WAL there does not follow it: {newest.wal}"
+        said = f"its WAL there could not be followed: {newest.wal}" if passed is None else said
     return Checked(
-        what="far listed",
-        store=store,
-        kind=kind,
-        entry_id=newest.id,
-        passed=newest.checked,
-        evidence=said,
+        what="far listed", store=store, kind=kind, entry_id=newest.id, passed=passed, evidence=said
     )

@@ -23,7 +23,7 @@ def look(due: Iterable[Due], entries: Sequence[Entry], *, as_of: datetime) -> li
     found: list[Checked] = []
     for one in due:
         alike = kept.get(one.place, [])
-        if not alike and one.optional and any(kept.get(p) for p in _siblings(one, kept)):
+        if not alike and one.optional and not _given(one, kept):
             continue
         found += _looked_at(one, alike, as_of)
     return found + _foreign(kept)
@@ -156,5 +156,7 @@ def _last_restored(entry: Entry) -> tuple[bool, str, str]:
     return at is not None, at.isoformat() if at else "", entry.id
 
 
-def _siblings(one: Due, kept: Mapping[Place, list[Entry]]) -> list[Place]:
-    return [place for place in kept if place[0] == one.store and place != one.place]
+def _given(one: Due, kept: Mapping[Place, list[Entry]]) -> bool:
+    """Tell whether a store can give an optional kind: its newest other backups say so, if there are any."""
+    siblings = [alike[0] for place, alike in kept.items() if place[0] == one.store and place != one.place]
+    return not siblings or any(one.kind in sibling.source.also for sibling in siblings)

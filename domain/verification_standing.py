@@ -68,7 +68,12 @@ def excused(
     for check in checks:
         one = kinds.get((check.store, check.kind))
         missing = one is not None and check.what == "there" and check.passed is False and not check.entry_id
-        if one is None or not missing or any(_is_of(one, stranger) for stranger in strangers):
+        if (
+            one is None
+            or not missing
+            or _ran(one, checks)
+            or any(_is_of(one, stranger) for stranger in strangers)
+        ):
             found.append(check)
             continue
         first = not_due_until(one.job, timedelta(seconds=one.within_seconds), standings, now)
@@ -80,6 +85,12 @@ def not_yet(check: Checked, until: datetime, evidence: str) -> Checked:
     """Return what was missing as not due yet."""
     told = {"passed": None, "not_due_until": until, "evidence": evidence}
     return Checked.model_validate(check.model_dump() | told)
+
+
+def _ran(one: Due, checks: Sequence[Checked]) -> bool:
+    """Tell whether the job of an optional kind has put another one of its store on the shelf."""
+    there = [check for check in checks if check.what == "there" and check.passed and check.store == one.store]
+    return one.optional and bool(there)
 
 
 def _is_of(one: Due, stranger: PassedOver) -> bool:

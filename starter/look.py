@@ -1,8 +1,10 @@
 """``dr status``, ``timeline``, ``report``, ``doctor``: looking, never changing."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -16,8 +18,9 @@ from domain.errors import Refused
 from domain.incident import StatusView
 from domain.recovery import Judged, Proof
 from domain.report import Report
+from domain.stack import Stack
 from starter import orchestrator
-from starter.agenda import Agenda
+from starter.agenda import Agenda, Line
 from starter.answer import Exit, answer, plain
 from starter.recover import print_brief, print_news
 from starter.schedule_health import schedule_proofs, verification_proof
@@ -212,8 +215,17 @@ async def _unattended(client: Client, settings: Settings, name: str) -> list[Pro
         lines = await Agenda(client, stack, settings.control_queue).look()
     except RPCError as error:
         return [Proof(name="schedules", passed=False, evidence=f"Temporal does not say: {error.message}")]
-    last, now = last_verification(settings.state, stack.stack), datetime.now(UTC)
-    return [*schedule_proofs(lines, stack, now), verification_proof(last, lines, stack, now)]
+    now = datetime.now(UTC)
+    return [*schedule_proofs(lines, stack, now), verified_proof(settings.state, stack, lines, now)]
+
+
+def verified_proof(state: Path, stack: Stack, lines: Sequence[Line], now: datetime) -> Proof:
+    """Return whether backups were verified lately; a newest report that cannot be read is a red line."""
+    try:
+        last = last_verification(state, stack.stack)
+    except Refused as unread:
+        return Proof(name="verification of backups", passed=False, evidence=str(unread))
+    return verification_proof(last, lines, stack, now)
 
 
 def joined(judged: Judged, more: list[Proof]) -> Judged:

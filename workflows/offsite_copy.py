@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         CopyOrder,
         Fetched,
         FetchOrder,
+        ListFarOrder,
         OffsiteList,
         OffsiteOrder,
     )
@@ -62,7 +63,7 @@ class ListOffsite:
     async def run(self, request: OffsiteRequest = OffsiteRequest()) -> OffsiteList:  # noqa: B008 - frozen
         """Look only."""
         facts = await load(request)
-        order = OffsiteOrder(target=facts.target, policy=_policy(facts))
+        order = ListFarOrder(target=facts.target, policy=_policy(facts), unlisted=True)
         return await errand("List the far copies", OffsiteListing.observe_offsite, order)
 
 

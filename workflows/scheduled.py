@@ -77,7 +77,7 @@ class Scheduled:
         except WorkflowAlreadyStartedError:
             return "skipped", f"Skipped: {lock} is still running"
         try:
-            return "done", _sentence(await child)
+            return _judged(await child)
         except ChildWorkflowError as error:
             opened = _paused(error)
             if not opened:
@@ -98,9 +98,18 @@ def due_at() -> datetime:
     return info.typed_search_attributes.get(SCHEDULED_FOR) or info.workflow_start_time
 
 
-def _sentence(result: object) -> str:
-    said = result.get("sentence") if isinstance(result, Mapping) else None
-    return said if isinstance(said, str) else "Done"
+def _judged(result: object) -> tuple[Literal["done", "stood_down"], str]:
+    """Return how a job ended; raise ``ApplicationError`` when what it judged has failed.
+
+    Such a verification has done its work, but whoever looks for what failed looks at the runs that did.
+    """
+    facts = result if isinstance(result, Mapping) else {}
+    said = facts.get("sentence")
+    sentence = said if isinstance(said, str) else "Done"
+    if facts.get("outcome") == "failed":
+        workflow.set_current_details(sentence)
+        raise ApplicationError(sentence, "job-failed", type="VerificationFailed", non_retryable=True)
+    return "stood_down" if facts.get("outcome") == "stood_down" else "done", sentence
 
 
 def _paused(error: ChildWorkflowError) -> str:

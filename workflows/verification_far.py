@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.verification_far import FarChecks
     from domain.entries import Entry
     from domain.jobs import Job
-    from domain.offsite_copies import OffsiteOrder
+    from domain.offsite_copies import ListFarOrder
     from domain.order import Facts
     from domain.verification import Checked, Looked
     from domain.verification_due import allowed_age
@@ -27,7 +27,7 @@ async def far_copies(facts: Facts, entries: Sequence[Entry], seed: int, as_of: d
     if facts.stack.offsite is None:
         return []
     target, policy, site = facts.target, facts.stack.offsite, facts.stack.site
-    order = OffsiteOrder(target=target, policy=policy)
+    order = ListFarOrder(target=target, policy=policy)
     try:
         listed = await errand("List the far copies", OffsiteListing.observe_offsite, order, site=site)
     except ActivityError as error:

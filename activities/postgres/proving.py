@@ -1,4 +1,4 @@
-"""Records that a backup was restored, started, checked and compared."""
+"""Records that a real recovery brought a backup back: checked, and compared where something was recorded."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,21 +7,25 @@ from temporalio import activity
 
 from activities.catalogue import find_backup, record_level
 from domain.backups import Backup, Level, VerifyBackupOrder
+from domain.verification_base import recovered_level
 
 
 class Proving:
-    """Writes the level ``restored`` into the catalogue."""
+    """Writes into the catalogue what a recovery has shown."""
 
     @activity.defn(no_thread_cancel_exception=True)
     def ensure_recorded_restored(self, order: VerifyBackupOrder) -> Backup:
-        """Record the level and the date; a backup that has the level keeps its date.
+        """Record the level, the date, and by what; a backup that has that already keeps its date.
 
+        The level is ``restored`` only where the copy was compared with what was recorded at the backup.
         Raises ``BackupUnusable`` when the backup is no longer on the shelf.
         """
         shelf = Path(order.target.shelf)
         known = find_backup(shelf, order.backup_id)
+        level, by = recovered_level(known)
+        if known.verified is not Level.RESTORED and known.verified_by != by:
+            known = record_level(shelf, order.backup_id, level, datetime.now(UTC), by)
+        said = "restored, checked and compared"
         if known.verified is not Level.RESTORED:
-            known = record_level(shelf, order.backup_id, Level.RESTORED, datetime.now(UTC))
-        return known.model_copy(
-            update={"sentence": f"Backup {known.id} is recorded as restored, checked and compared"}
-        )
+            said = f"restored and checked; it stays {known.verified}: nothing was recorded to compare it with"
+        return known.model_copy(update={"sentence": f"Backup {known.id} is recorded as {said}"})

@@ -7,10 +7,12 @@ from typing import Any
 
 from temporalio import activity
 
+from activities import volume_exchange
 from activities.engine import ContainerState, Engine
 from activities.postgres import swap
 from activities.records import Records
 from activities.tokens import Tokens
+from domain.backups import spoken_bytes
 from domain.errors import Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, container_name, short_id
 from domain.release import DiscardOrder, Released, ReleaseOrder
@@ -53,7 +55,7 @@ class Releasing:
         return Released(
             volumes=names,
             bytes=int(record["bytes"]),
-            sentence=f"Released {', '.join(names)} ({int(record['bytes']) / 1e6:,.0f} MB)",
+            sentence=f"Released {', '.join(names)} ({spoken_bytes(int(record['bytes']))})",
         )
 
     @activity.defn(no_thread_cancel_exception=True)
@@ -91,7 +93,15 @@ class Releasing:
                 hint="what a failed attempt left is discarded, not released",
                 code="nothing-kept",
             )
-        return int((swapped or {}).get("kept_bytes", 0))
+        return int((swapped or {}).get("kept_bytes", 0)) + self._kept_by_others(recovery_id)
+
+    def _kept_by_others(self, recovery_id: str) -> int:
+        """Return what the exchanges of the other stores measured, each of which has a keeper of its own."""
+        mine = container_name(recovery_id, "")
+        services = [one.name.removeprefix(mine) for one in self._keepers(recovery_id)]
+        named = (name.removesuffix(f"-{_KEEPER}") for name in services if name != _KEEPER)
+        records = (self._records.read(volume_exchange.KIND, f"{recovery_id}-{name}") for name in named)
+        return sum(int((record or {}).get("kept_bytes", 0)) for record in records)
 
     def _keepers(self, recovery_id: str) -> list[ContainerState]:
         return [job for job in self._containers(recovery_id) if job.labels.get(LABEL_ROLE) == _KEEPER]

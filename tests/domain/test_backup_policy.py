@@ -43,6 +43,13 @@ def test_what_is_left_out_of_the_backups_is_a_service_of_the_stack() -> None:
     assert "leave_out" in refusal("keep_redis: 7", "leave_out: ['../x']").what
 
 
+def test_what_a_host_provides_is_named_by_whole_paths_and_is_never_everything() -> None:
+    said = policy(SOUND.replace("keep_redis: 7", "provided_by_host: [/etc/letsencrypt/, /opt/../srv/geo]"))
+    assert said.provided_by_host == ("/etc/letsencrypt", "/srv/geo")
+    for wrong in ("/", "/.", "/etc/..", "etc/x", "//", '"/a\\nb"'):
+        assert "provided_by_host" in refusal("keep_redis: 7", f"provided_by_host: [{wrong}]").what
+
+
 def test_a_file_that_says_nothing_keeps_what_the_runbook_promises() -> None:
     bare = policy("stack: shop\nproject: shop\nservices: {postgres: {kind: postgres}}\n")
     days = {

@@ -1,5 +1,7 @@
 """What a restored store held is compared with what was recorded at its backup."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from domain.holdings import MOVING, Holding, Sample, compare_holdings
@@ -51,6 +53,32 @@ def test_how_closely_a_group_was_looked_at_is_said() -> None:
         "3 of 3 there, counted alone: nothing was recorded of what is in it",
     ]
     assert compare_holdings([whole], [whole])[0].evidence == "2 of 2 there, digest of all the same"
+
+
+def test_what_the_store_gives_up_by_itself_is_compared_until_then_and_counted_afterwards() -> None:
+    ends = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    before = Holding(
+        name="db0",
+        count=2,
+        samples=(
+            Sample(name="short", digest="1", expires_at=ends),
+            Sample(name="long", digest="2", expires_at=ends + timedelta(days=1)),
+        ),
+    )
+    gone = before.model_copy(update={"samples": before.samples[1:]})
+    other = before.model_copy(update={"samples": (before.samples[0], Sample(name="long", digest="3"))})
+    early, late = ends - timedelta(seconds=1), ends
+    for seen, at, passed in (
+        (before, early, True),
+        (gone, early, False),
+        (gone, late, True),
+        (other, late, False),
+        (gone.model_copy(update={"count": 1}), late, False),
+        (gone, None, False),
+    ):
+        assert compare_holdings([before], [seen], at=at)[0].passed is passed, (seen, at)
+    said = compare_holdings([before], [gone], at=late)[0].evidence
+    assert said == "2 of 2 there, 1 samples the same, 1 counted alone: they have expired since"
 
 
 def test_an_empty_copy_fails() -> None:

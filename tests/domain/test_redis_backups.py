@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from domain.errors import Refused
 from domain.redis_backups import (
+    Census,
     RedisFiles,
     aof_limitation,
+    count_limitation,
     key_of,
     manifest_files,
     manifest_limitation,
@@ -101,3 +103,31 @@ def test_a_reason_becomes_a_refusal_and_none_does_not() -> None:
     with pytest.raises(Refused, match="because") as refused:
         refuse("because", "x", "backup-torn")
     assert refused.value.code == "backup-torn"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held", "well"),
+    [
+        ((200, 10), (200, 14), 200, True),
+        ((200, 10), (200, 14), 196, True),
+        ((200, 10), (200, 14), 195, False),
+        ((200, 10), (200, 14), 0, False),
+        ((200, 10), (200, 14), 205, False),
+        ((200, 10), (100, 10**6), 50, True),
+        ((200, 10), (100, 10**6), 49, False),
+        ((1, 10), (1, 10**6), 0, False),
+        ((0, 10), (0, 12), 0, True),
+        ((0, 10), (900, 10**6), 0, True),
+        ((0, 10), (900, 10**6), 800, True),
+        ((200, 10**6), (200, 5), 99, False),
+        ((200, 10**6), (200, 5), 100, True),
+    ],
+)
+def test_a_copy_that_holds_too_few_or_too_many_keys_is_none_of_that_server(
+    before: tuple[int, int], after: tuple[int, int], held: int, *, well: bool
+) -> None:
+    first, last = (Census(keys=keys, done=done) for keys, done in (before, after))
+    said = count_limitation(first, last, held)
+    assert (said is None) is well, said
+    if said is not None:
+        assert f"{held:,} keys" in said

@@ -11,7 +11,7 @@ from domain.backup_policy import BackupPolicy
 from domain.backups import Level
 from domain.calendars import parse_calendar
 from domain.dumps import RestoreProven
-from domain.entries import Entry, place_of
+from domain.entries import Entry, Source, place_of
 from domain.recovery import Proof
 from domain.stack import Kind, Service, Stack
 from domain.verification import Checked, Pick, judged, of_restore
@@ -296,3 +296,21 @@ def test_taking_evidence_away_never_makes_a_verification_pass(checks: list[Check
     assert not judged(due, less)[0]
     doubted = [c.model_copy(update={"passed": None}) if c is gone else c for c in whole]
     assert not judged(due, doubted)[0]
+
+
+def test_append_only_files_are_due_where_the_server_keeps_them_even_if_none_was_ever_copied() -> None:
+    due = due_of(stack(Kind.REDIS, stack=None))
+    at = NOW - timedelta(minutes=50)
+    off = entry("redis", "rdb", at)
+    on = off.model_copy(update={"source": Source(also=("aof",))})
+    there = entry("redis", "aof", at)
+
+    def of_aof(*entries: Entry) -> list[bool | None]:
+        checks = look(due, entries, as_of=NOW)
+        return [check.passed for check in checks if check.kind == "aof" and check.what == "there"]
+
+    assert of_aof(off) == []
+    assert of_aof(on) == [False]
+    assert of_aof(on, there) == [True]
+    before = on.model_copy(update={"started_at": at - timedelta(hours=1), "scheduled_for": None})
+    assert of_aof(before, off) == [], "what the newest one says counts"

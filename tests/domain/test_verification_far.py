@@ -63,6 +63,25 @@ def test_a_kind_of_which_nothing_new_arrives_is_missed_however_fresh_the_others_
     assert said(old, far("base"), within=None) == [True, True], "none is scheduled, so none is due"
 
 
+def test_a_base_backup_whose_wal_does_not_follow_fails_and_one_that_was_not_followed_shows_nothing() -> None:
+    held = [entry("postgres", "base", NOW - timedelta(days=2))]
+
+    def of_base(**other: Any) -> tuple[bool | None, str]:
+        listed = OffsiteList(entries=(far("base", **other),))
+        (check,) = [one for one in look_far(listed, held, within=DAY, as_of=NOW) if one.kind == "base"]
+        return check.passed, check.evidence
+
+    assert of_base(follows=True, wal="4 segments") == (
+        True,
+        "every object as its manifest says, 4 segments",
+    )
+    passed, said = of_base(follows=False, wal="000000010000000000000005 missing")
+    assert passed is False
+    assert said.endswith("does not follow it: 000000010000000000000005 missing")
+    assert of_base(follows=None, wal="no key")[0] is None
+    assert of_base(follows=True, checked=False)[0] is False
+
+
 def test_a_copy_in_an_archive_class_is_not_fetched() -> None:
     old = far(age=timedelta(days=100))
     assert far_pick(OffsiteList(entries=(old,)), 0, as_of=NOW) is None

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from pydantic import ValidationError
 
 from domain.backups import PassedOver
+from domain.entries import Source
 from domain.jobs import Job
 from domain.stack import Kind
 from domain.verification import Checked, judged
@@ -89,6 +90,17 @@ def test_all_kinds_of_a_job_wait_together() -> None:
     assert passed, rule
     assert rule.startswith("3 of 5 kinds")
     assert {check.kind for check in checks if check.not_due_until} == {"rdb", "aof"}
+
+
+def test_an_optional_kind_that_its_job_could_not_make_is_not_waited_for() -> None:
+    due = due_of(stack(Kind.REDIS, stack=None))
+    known = standings(job=Job.REDIS, next_at=NOW + HOUR / 2)
+    source = Source(also=("aof",))
+    held = [*shelf(), entry("redis", "rdb", NOW - HOUR / 2, source=source)]
+    checks = excused(due, look(due, held, as_of=NOW), (), known, NOW)
+    passed, rule = judged(due, [*checks, followed(), *(shown(pick) for pick in picked(due, held, 7))])
+    assert not passed
+    assert rule.startswith("redis aof: there: the policy wants it")
 
 
 def test_nothing_restored_is_a_failure_however_much_is_not_due() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from domain.backup_policy import BackupPolicy
@@ -13,6 +15,7 @@ from domain.dumps import RestoreProven
 from domain.entries import KINDS
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.notify import Occasion
+from domain.offsite_copies import OffsiteList
 from domain.order import TargetOrder
 from domain.recovery import Judged
 from domain.stack import Kind, Service
@@ -162,6 +165,32 @@ async def test_it_stands_down_while_a_recovery_is_open_and_says_so(night: Night,
     assert last_verification(night.state, "lab") is None, "that verified nothing"
 
 
+async def test_a_verification_that_failed_fails_its_scheduled_run_with_the_sentence_that_decided(
+    night: Night,
+) -> None:
+    handle = await night.run_by_schedule()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    assert (await handle.result())["did"] == "done"
+    night.fail("verify_base_restored", Refused("no room to restore it", code="no-room"))
+    handle = await night.run_by_schedule()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert "no room to restore it" in failed.value.cause.message
+    # What it found is kept and told all the same.
+    last = last_verification(night.state, "lab")
+    assert last is not None
+    assert last.outcome == "failed"
+    assert night.told[-1].occasion is Occasion.FAILED
+
+
+async def test_a_verification_that_stood_down_is_a_scheduled_run_that_did(night: Night) -> None:
+    night.opened = "DatabaseCorruption is open as recovery/lab"
+    handle = await night.run_by_schedule()
+    assert (await handle.result())["did"] == "stood_down"
+
+
 @pytest.mark.fault("G2")
 async def test_a_recovery_that_begins_meanwhile_ends_it_before_the_next_restore(
     night: Night, seen: Seen
@@ -178,6 +207,24 @@ async def test_a_recovery_that_begins_meanwhile_ends_it_before_the_next_restore(
     assert "a recovery began: DatabaseCorruption is open" in report.rule
     assert len(night.asked) == 1
     seen(report.rule)
+
+
+async def test_a_far_base_backup_whose_wal_does_not_follow_it_fails_it(night: Night) -> None:
+    night.stack = night.with_policy(offsite=OFFSITE)
+    order, _ = night.hands.answers["observe_offsite"]
+
+    def torn(_: object) -> OffsiteList:
+        return OffsiteList(
+            entries=tuple(
+                one.model_copy(update={"follows": False, "wal": "000000010000000000000005 missing"})
+                for one in night.far().entries
+            )
+        )
+
+    night.hands.answers["observe_offsite"] = (order, torn)
+    report = await night.run()
+    assert report.outcome == "failed"
+    assert "its WAL there does not follow it: 000000010000000000000005 missing" in report.rule
 
 
 async def test_the_far_copies_are_listed_and_one_is_fetched(night: Night) -> None:

@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.backups import PassedOver, ShelfOrder
 from domain.entries import EntryList
 from domain.jobs import Job
-from domain.offsite_copies import OffsiteList, OffsiteOrder
+from domain.offsite_copies import ListFarOrder, OffsiteList
 from tests.runbooks.verification_stage import HOUR, OFFSITE, Night, night_on
 from worker.verification_store import last_verification
 
@@ -68,7 +68,7 @@ async def test_a_backup_that_was_there_and_is_broken_is_not_called_not_due(night
 
 async def test_far_copies_that_are_not_due_yet_are_listed_so_and_missing_ones_are_not(night: Night) -> None:
     night.stack = night.with_policy(offsite=OFFSITE)
-    night.hands.answers["observe_offsite"] = (OffsiteOrder, lambda _: OffsiteList())
+    night.hands.answers["observe_offsite"] = (ListFarOrder, lambda _: OffsiteList())
     report = await night.run()
     assert report.rule == "far listed: off-site there is no whole copy"
     night.made_lately(Job.OFFSITE)

@@ -1,13 +1,13 @@
 """A night of BackupVerification on a real Temporal server, with hands that only answer."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -23,7 +23,7 @@ from domain.errors import DrError, Refused
 from domain.incident import Told
 from domain.jobs import Job
 from domain.offsite import OffsitePolicy
-from domain.offsite_copies import FarEntry, OffsiteList, OffsiteOrder
+from domain.offsite_copies import FarEntry, ListFarOrder, OffsiteList
 from domain.order import Facts, StackOrder, TargetOrder
 from domain.recovery import Judged, Proof
 from domain.stack import Kind, Service, Stack
@@ -34,6 +34,7 @@ from domain.verification_standing import Standing, Standings
 from tests.domain.test_verification import entry, shelf
 from tests.runbooks.conftest import STACK, TARGET, Hands
 from worker.liveness import Liveness
+from workflows.scheduled import JobRequest, Scheduled
 from workflows.verification import BackupVerification
 
 HOUR = timedelta(hours=1)
@@ -66,7 +67,7 @@ class Night:
             "verify_restored": (EntryTargetOrder, self.restored),
             "verify_base_restored": (ProveBaseOrder, self.restored),
             "verify_redis_restored": (EntryTargetOrder, self.restored),
-            "observe_offsite": (OffsiteOrder, lambda _: self.far()),
+            "observe_offsite": (ListFarOrder, lambda _: self.far()),
             "verify_far_copy": (ProveFarOrder, self.restored),
             "ensure_verification_recorded": (
                 RecordVerificationOrder,
@@ -119,6 +120,7 @@ class Night:
                     finished=True,
                     copied_at=copied,
                     checked=True,
+                    follows=True,
                 )
                 for one in self.entries
             )
@@ -162,6 +164,18 @@ class Night:
         )
         return found
 
+    async def run_by_schedule(self) -> WorkflowHandle[Any, Any]:
+        """Run it as its schedule does; return the scheduled run, which has ended."""
+        handle: WorkflowHandle[Any, Any] = await self.client.start_workflow(
+            "Scheduled",
+            JobRequest(stack="lab", job=Job.VERIFICATION),
+            id="scheduled/lab/verification-2026",
+            task_queue=names.CONTROL_QUEUE,
+        )
+        with suppress(WorkflowFailureError):
+            await handle.result()
+        return handle
+
 
 @asynccontextmanager
 async def night_on(environment: WorkflowEnvironment, state: Path) -> AsyncIterator[Night]:
@@ -169,7 +183,12 @@ async def night_on(environment: WorkflowEnvironment, state: Path) -> AsyncIterat
     made = Night(environment.client, state)
     common: dict[str, Any] = {"activities": made.activities(), "interceptors": [Liveness(0.5)]}
     async with (
-        Worker(environment.client, task_queue=names.CONTROL_QUEUE, workflows=[BackupVerification], **common),
+        Worker(
+            environment.client,
+            task_queue=names.CONTROL_QUEUE,
+            workflows=[BackupVerification, Scheduled],
+            **common,
+        ),
         Worker(environment.client, task_queue=names.host_queue(), **common),
     ):
         yield made

@@ -48,6 +48,9 @@ services:
       - ./conf/web.conf:/etc/web.conf:ro
       - ./tls:/etc/tls:ro
       - ./data:/data
+      - ${ELSEWHERE:?}/letsencrypt:/etc/letsencrypt:ro
+      - ${ELSEWHERE:?}/rows:/rows
+      - /etc/localtime:/etc/localtime:ro
 """
 STACK = """
 version: 1
@@ -68,6 +71,8 @@ class Stand:
     directory: Path
     shelf: Path
     state: Path
+    elsewhere: Path
+    """What lies outside the project's directory, and is mounted."""
     labels: list[str] = field(default_factory=list)
 
     @property
@@ -126,7 +131,7 @@ def running() -> Iterator[tuple[str, Path]]:
     image = str(max(found, key=lambda one: one["Created"])["Id"])
     project = f"drtest-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="dr-conf-") as made:
-        directory = Path(made)
+        directory = Path(made, "shop")
         lay_out(directory, project, image)
         compose = [str(Path(sys.executable).parent / "docker-compose"), "--project-name", project]
         compose += ["--project-directory", str(directory)]
@@ -142,16 +147,17 @@ def running() -> Iterator[tuple[str, Path]]:
 def stand(running: tuple[str, Path], tmp_path: Path) -> Iterator[Stand]:
     """Give out the project with an empty shelf and a key; its files are put back afterwards."""
     project, directory = running
-    files = [path for path in directory.rglob("*") if path.is_file()]
+    elsewhere = directory.with_name("elsewhere")
+    files = [path for root in (directory, elsewhere) for path in root.rglob("*") if path.is_file()]
     before = {path: (path.read_bytes(), path.stat().st_mode & 0o777) for path in files}
     client = docker.from_env(timeout=60)
     state = tmp_path / "state"
     BackupKeys(state).new(datetime.now(UTC))
     try:
-        yield Stand(Engine(client), project, directory, tmp_path / "shelf", state)
+        yield Stand(Engine(client), project, directory, tmp_path / "shelf", state, elsewhere)
     finally:
         client.close()
-        for path in sorted(directory.rglob("*"), reverse=True):
+        for path in sorted(directory.parent.rglob("*"), reverse=True):
             if path not in before and not path.is_dir():
                 path.unlink()
         for path, (content, mode) in before.items():
@@ -163,11 +169,14 @@ def stand(running: tuple[str, Path], tmp_path: Path) -> Iterator[Stand]:
 
 def lay_out(directory: Path, project: str, image: str) -> None:
     """Write the files of the project."""
-    for name in ("conf", "tls", "data"):
-        (directory / name).mkdir()
+    elsewhere = directory.with_name("elsewhere")
+    for path in (*(directory / name for name in ("conf", "tls", "data")), elsewhere / "rows"):
+        path.mkdir(parents=True)
+    (elsewhere / "letsencrypt").mkdir()
+    (elsewhere / "letsencrypt/account.json").write_text("key-of-a-test of the account\n")
     files = {
         "compose.yaml": COMPOSE,
-        ".env": f"IMAGE={image}\nDB_PASSWORD={PASSWORD}\nJWT_KEY={JWT}\n",
+        ".env": f"IMAGE={image}\nDB_PASSWORD={PASSWORD}\nJWT_KEY={JWT}\nELSEWHERE={elsewhere}\n",
         "mail.env": "MAIL_PASSWORD=mail-password-of-a-test\n",
         "conf/web.conf": "listen 80;\n",
         "tls/cert.pem": "certificate\n",

@@ -22,7 +22,15 @@ from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.backups import Backup, Level
 from domain.offsite import OffsitePolicy
-from domain.offsite_copies import CopiedOffsite, CopyOrder, Fetched, FetchOrder, OffsiteList, OffsiteOrder
+from domain.offsite_copies import (
+    CopiedOffsite,
+    CopyOrder,
+    Fetched,
+    FetchOrder,
+    ListFarOrder,
+    OffsiteList,
+    OffsiteOrder,
+)
 from domain.order import PostgresTarget, Target, Token
 from domain.recovery import Judged
 from tests.hands.offsite.hostile import Weather, until
@@ -136,10 +144,10 @@ class Place:
         order = self.copy_order(attempt)
         return OffsiteCopies(self.side(), self.tokens()).ensure_copied_offsite(order)
 
-    def list(self) -> OffsiteList:
+    def list(self, *, unlisted: bool = False) -> OffsiteList:
         """List the far side."""
         return OffsiteListing(self.side()).observe_offsite(
-            OffsiteOrder(target=self.target, policy=self.policy)
+            ListFarOrder(target=self.target, policy=self.policy, unlisted=unlisted)
         )
 
     def fetch(self, entry_id: str = "", *, wal: bool = True) -> Fetched:
@@ -181,7 +189,7 @@ def fill(place: Place) -> None:
     archive.mkdir(parents=True)
     for number, name in enumerate(SEGMENTS):
         (archive / name).write_bytes(some_bytes(SEGMENT_BYTES, number))
-    (archive / "00000002.history").write_bytes(b"1\t0/7000000\tno recovery target specified\n")
+    (archive / "00000002.history").write_bytes(b"1\t0/700000\tno recovery target specified\n")
     (archive / "000000010000000000000009.partial").write_bytes(b"x")
     unfinished = place.shelf / "redis" / "rdb" / ".20260301T030000Z-rdb.partial"
     unfinished.mkdir()
@@ -227,8 +235,8 @@ def base(place: Place, entry_id: str = BASE) -> Path:
         server_version="17.1",
         image_id="sha256:0",
         timeline=1,
-        start_lsn="0/5000028",
-        stop_lsn="0/5000100",
+        start_lsn="0/500028",
+        stop_lsn="0/500100",
         start_segment=SEGMENTS[1],
         verified=Level.MANIFEST,
         wal_segment_bytes=SEGMENT_BYTES,

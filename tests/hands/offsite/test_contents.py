@@ -11,7 +11,8 @@ import pytest
 
 from activities import entries
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
-from domain.sealing import MAGIC
+from domain.offsite_copies import Unlisted
+from domain.sealing import MAGIC, sealed_bytes
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
@@ -74,6 +75,34 @@ def test_contents_go_along_each_once_and_a_second_copy_sends_what_is_new_alone(
     # What the first copy vouches for is not even looked at one by one.
     assert between.count("HEAD", IN_CONTENTS) <= 1
     assert place.copy().contents == 0
+
+
+def test_contents_that_no_copy_lists_any_more_are_reported_and_stay(make: Make) -> None:
+    place = make()
+    shelve(place)
+    shelve(place, NEXT, MORE)
+    place.copy()
+    assert place.list().unlisted is None, "it is looked for where somebody asks"
+    assert place.list(unlisted=True).unlisted == Unlisted()
+    # What expires over there is the copy, never what it lists.
+    for key in place.far():
+        if f"/{NEXT}/" in key:
+            place.client.delete_object(Bucket=place.bucket, Key=key)
+    before = far_contents(place)
+    said = place.list(unlisted=True)
+    assert said.unlisted is not None
+    assert (said.unlisted.count, said.unlisted.unread) == (1, 0)
+    assert said.unlisted.bytes == sealed_bytes(len(MORE["more"]))
+    assert "1 contents of objects of" in said.sentence
+    assert "listed by no whole copy; nothing of ours removes them" in said.sentence
+    assert far_contents(place) == before
+    # A copy that cannot be asked may list them all: that is said, and nothing is made of it.
+    manifest = next(key for key in place.far() if f"/{COPY}/manifest" in key)
+    place.client.put_object(Bucket=place.bucket, Key=manifest, Body=b"no manifest")
+    said = place.list(unlisted=True)
+    assert said.unlisted is not None
+    assert (said.unlisted.count, said.unlisted.unread) == (len(before), 1)
+    assert "1 could not" in said.sentence
 
 
 def test_neither_bytes_nor_names_of_contents_leave_in_clear(make: Make, weather: tuple[str, Weather]) -> None:

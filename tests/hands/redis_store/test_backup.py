@@ -1,6 +1,7 @@
 """Backups of a real Redis: what is in them, what is refused, and what a killed attempt leaves."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -8,11 +9,13 @@ import redis
 from activities import entries, stored
 from activities.ledger_journal import LedgerFiles
 from activities.records import Records
+from activities.redis_files import Place, RedisJobs
 from activities.redis_saving import KIND as JOURNAL
 from domain.backups import Level
 from domain.entries import Entry
 from domain.errors import Refused, Unavailable
 from domain.holdings import Holding
+from domain.redis_backups import RedisFiles
 from tests.hands.redis_store.conftest import PASSWORD, Start, Store
 
 pytestmark = pytest.mark.hand
@@ -63,6 +66,30 @@ def test_without_append_only_files_that_kind_is_left_out_and_said(start: Start) 
     made = store.back_up()
     assert [entry.kind for entry in made.entries] == ["rdb"]
     assert "the append-only file is off" in made.sentence
+    assert on_shelf(store)["rdb"].source.also == ()
+
+
+def test_a_sound_copy_that_holds_nothing_of_a_full_server_is_no_backup(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = start("--save", "")
+    store.fill(20)
+    copied = RedisJobs.copy_snapshot
+
+    def exchanged(jobs: RedisJobs, place: Place, files: RedisFiles, partial: Path, *rest: Any) -> None:
+        copied(jobs, place, files, partial, *rest)
+        container = store.client.containers.get(store.name)
+        words = "redis-server --port 6399 --dir /tmp --daemonize yes --save '' >/dev/null"
+        words += " && until redis-cli -p 6399 save; do :; done && cp /tmp/dump.rdb /data/empty.rdb"
+        assert container.exec_run(["timeout", "60", "sh", "-c", words]).exit_code == 0
+        (partial / "dump.rdb").write_bytes((store.data / "empty.rdb").read_bytes())
+
+    monkeypatch.setattr(RedisJobs, "copy_snapshot", exchanged)
+    with pytest.raises(Unavailable) as failed:
+        store.back_up()
+    assert failed.value.code == "redis-copy-unusable"
+    assert "it holds 0 keys, and the server has 27" in failed.value.what
+    assert (store.left(), on_shelf(store)) == ([], {})
 
 
 def test_a_password_and_an_account_are_used_and_appear_nowhere(start: Start) -> None:
@@ -94,6 +121,9 @@ def test_a_right_that_is_missing_is_named_and_nothing_is_left(start: Start, rule
     assert command in refused.value.what
     assert store.left() == []
     assert "aof" not in on_shelf(store)
+    if command == "CONFIG SET":
+        # The snapshot is there, and says what should be there too: the verification misses it.
+        assert on_shelf(store)["rdb"].source.also == ("aof",)
     assert Records(store.state).read(JOURNAL, f"{store.project}-redis") is None or command == "CONFIG SET"
 
 

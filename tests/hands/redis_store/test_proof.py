@@ -60,6 +60,26 @@ def test_keys_that_expired_since_the_backup_are_not_missing(start: Start) -> Non
     assert store.proof.verify_redis_restored(store.entry_order(entry)).passed
 
 
+def test_another_value_of_a_key_with_a_time_to_live_is_shown_to_be_wrong(store: Store) -> None:
+    entry = taken(store, "rdb")
+    keys, expiring = entry.held
+    (sample,) = expiring.samples
+    assert (sample.name, sample.expires_at is not None) == ("session", True)
+    assert not any(one.expires_at for one in keys.samples)
+    lied = expiring.model_copy(update={"samples": (sample.model_copy(update={"digest": "0" * 64}),)})
+    changed = rewritten(store, entry, held=(keys, lied), verified=Level.MANIFEST)
+    proven = store.proof.verify_redis_restored(store.entry_order(changed))
+    assert [proof.name for proof in proven.proofs if proof.passed is False] == [expiring.name]
+    # As if it had expired since: nothing can be said of it any more, and that is said.
+    over = sample.model_copy(update={"digest": "0" * 64, "expires_at": entry.ended_at})
+    late = expiring.model_copy(update={"samples": (over,)})
+    changed = rewritten(store, entry, held=(keys, late), verified=Level.MANIFEST)
+    proven = store.proof.verify_redis_restored(store.entry_order(changed))
+    assert proven.passed
+    (said,) = [proof.evidence for proof in proven.proofs if proof.name == expiring.name]
+    assert said == "1 of 1 there, 0 samples the same, 1 counted alone: they have expired since"
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("rdb", "dump.rdb"), ("aof", "appendonlydir/appendonly.aof.1.incr.aof")]
 )

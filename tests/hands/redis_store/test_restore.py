@@ -157,6 +157,7 @@ def test_the_old_data_is_kept_until_it_is_released_and_is_not_discarded(store: S
     assert kept is not None
     released = releasing.ensure_released(ReleaseOrder(release_of=RID))
     assert released.volumes == (made.kept_volume,)
+    assert released.bytes == made.kept_bytes > 0
     assert store.left() == []
 
 

@@ -12,6 +12,7 @@ from activities.postgres.release import Releasing
 from activities.search_copy import SearchCopy
 from activities.search_place import place_of_search, search_of
 from activities.tokens import Tokens
+from domain.backups import spoken_bytes
 from domain.entries import Entry
 from domain.errors import BackupUnusable, Refused
 from domain.names import LABEL_STACK
@@ -53,7 +54,9 @@ def test_lost_documents_come_back_and_the_data_until_then_are_kept_until_they_ar
         volumes={found.kept_volume: {"bind": "/old", "mode": "ro"}},
     )
     assert b"documents.db" in old
-    releasing.ensure_released(ReleaseOrder(release_of=RID))
+    released = releasing.ensure_released(ReleaseOrder(release_of=RID))
+    assert released.bytes > 0
+    assert f"({spoken_bytes(released.bytes)})" in released.sentence
     assert search.engine.volume(found.kept_volume) is None
     assert search.count("messages") == 250
 
