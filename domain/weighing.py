@@ -17,6 +17,8 @@ class Meaning(NamedTuple):
 _DIRECT = {Look.AMCHECK, Look.FULL_READ, Look.COUNTS, Look.FILES}
 _SEES_GONE_ROWS = {Look.COUNTS, Look.FILES}
 """A table that lost pages reads well; these looks notice it, for as long as its indexes are as they were."""
+_TELLING = _DIRECT | {Look.CONTAINER}
+"""Looks whose failure says what is in the way."""
 _INDIRECT, _MIN_LOOKS = {Look.LOG, Look.CHECKSUMS}, 2
 
 
@@ -72,7 +74,10 @@ def _confirmed(witnesses: Sequence[Witness], *, answers: bool) -> bool:
 
 
 def _doubt(witnesses: Sequence[Witness]) -> Meaning | None:
-    """Return what was seen and confirmed by nothing else."""
+    """Return what was seen and confirmed by nothing else, or that it is another server's data."""
+    stranger = _first(witnesses, Finding.DAMAGED, {Look.IDENTITY})
+    if stranger is not None:
+        return Meaning(Verdict.UNKNOWN, stranger.evidence)
     for finding in (Finding.DAMAGED, Finding.INDEX_DAMAGED):
         seen = _first(witnesses, finding, set(Look) - {Look.OTHER})
         if seen is not None:
@@ -99,11 +104,17 @@ def _nothing_is_gone(witnesses: Sequence[Witness]) -> bool:
 def _trouble(
     witnesses: Sequence[Witness], *, running: bool, answers: bool, others_run: bool
 ) -> Meaning | None:
-    """Return another trouble: of a server that serves, only a full disk or a lack of memory."""
+    """Return another trouble: of a server that serves, only a full disk or a lack of memory.
+
+    And a library that it lacks, when a check of the data stumbled over that.
+    """
     grave = {Trouble.DISK_FULL, Trouble.MEMORY}
     if not answers:
         grave |= {Trouble.SETTINGS, Trouble.STOPPED}
-    found = sorted((w for w in witnesses if w.trouble in grave), key=lambda w: w.trouble)
+    found = sorted(
+        (w for w in witnesses if w.trouble in grave or (w.trouble is Trouble.SETTINGS and w.look in _DIRECT)),
+        key=lambda w: w.trouble,
+    )
     # A stopped server is the effect; what stopped it says more.
     cause = next((w for w in found if w.trouble is not Trouble.STOPPED), found[0] if found else None)
     if cause is None:
@@ -116,6 +127,8 @@ def _unmeasured(witnesses: Sequence[Witness], *, running: bool, others_run: bool
     stopped = next((w for w in witnesses if w.trouble is Trouble.STOPPED), None)
     missing = [w.name for w in witnesses if w.finding is Finding.NOT_MEASURED]
     because = f"too little was measured; missing: {', '.join(missing) or 'all checks of the data'}"
+    why = next((w for w in witnesses if w.finding is Finding.NOT_MEASURED and w.look in _TELLING), None)
+    because += f"; {why.name}: {why.evidence}" if why is not None else ""
     if stopped is not None and not running:
         scenario = "ServiceFailure" if others_run else "CompleteOutage"
         return Meaning(Verdict.UNKNOWN, f"{stopped.evidence}; {because}", scenario)

@@ -10,10 +10,14 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import ContainerState, Engine
+from activities.postgres.cluster_files import look_at_cluster, look_from_beside
+from activities.postgres.identity import look_at_identity
 from activities.postgres.index_evidence import disagreeing_tables, look_at_collations
+from activities.postgres.index_pages import look_at_index_pages
 from activities.postgres.integrity_blocks import Located, locate
 from activities.postgres.integrity_counts import Counted, count_rows
-from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, scan_seconds
+from activities.postgres.integrity_scans import Scan, amcheck, full_read, scan_seconds
+from activities.postgres.live_place import live_place, strict
 from activities.postgres.one_shot import prove
 from activities.postgres.relation_files import bytes_of_all, look_at_files
 from activities.postgres.sql import Connection, Sql
@@ -32,6 +36,7 @@ from domain.diagnosis import (
     DamagedIndex,
     Finding,
     Look,
+    Trouble,
     Verdict,
     Witness,
 )
@@ -64,17 +69,23 @@ class _Looks:
         self.system_identifier: str | None = None
 
     def scan(self, look: Look, name: str, seen: Scan, database: str) -> None:
-        self.saw(look, f"{name} {database}", seen.finding, seen.evidence)
+        trouble = Trouble.SETTINGS if seen.not_installed else Trouble.NONE
+        self.saw(look, f"{name} {database}", seen.finding, seen.evidence, trouble)
         self.blocks |= set(seen.blocks)
         self.tables |= set(seen.tables)
         self.indexes |= {(database, index) for index in seen.indexes}
 
-    def saw(self, look: Look, name: str, finding: Finding, evidence: str) -> None:
-        self.witnesses.append(Witness(name=name, look=look, finding=finding, evidence=evidence[:300]))
+    def saw(
+        self, look: Look, name: str, finding: Finding, evidence: str, trouble: Trouble = Trouble.NONE
+    ) -> None:
+        self.witnesses.append(
+            Witness(name=name, look=look, finding=finding, evidence=evidence[:300], trouble=trouble)
+        )
 
     def counts(self, database: str, seen: Counted) -> None:
         self.saw(Look.COUNTS, f"heap against index {database}", seen.finding, seen.evidence)
         self.tables |= set(seen.damaged)
+        self.indexes |= {(database, index) for index in seen.indexes}
 
     def located(self, found: Located, database: str) -> None:
         self.damaged += found.blocks
@@ -105,16 +116,22 @@ class Diagnosis:
         state = prove(self._engine, order.target)
         began = datetime.now(UTC)
         looks = _Looks()
-        answers = state.running and self._answers(order.target)
+        refusal = self._refusal(order.target) if state.running else "it does not run"
+        answers = not refusal
         state = self._engine.look(state.id) or state
         looks.witnesses.append(look_at_container(state, order.target.postgres, answers=answers))
-        log = look_at_log(self._engine, state, answers=answers, since=self._repaired_at(order.target))
+        since = self._repaired_at(order.target)
+        log = look_at_log(self._engine, order, state, answers=answers, since=since)
         control = look_at_control_file(self._engine, order, state)
         looks.witnesses += [log.witness, control.witness]
+        looks.witnesses += look_at_identity(order.target, control.system_identifier)
         looks.blocks |= set(log.blocks)
         looks.timeline, looks.system_identifier = control.timeline, control.system_identifier
         if answers:
             self._look_inside(order.target, looks)
+        elif state.running:
+            looks.saw(Look.CONTAINER, "connection", Finding.NOT_MEASURED, refusal)
+            looks.witnesses += look_from_beside(self._sql, order.target)
         return self._conclude(
             order.target, state, answers=answers, looks=looks, log=log, control=control, began=began
         )
@@ -126,27 +143,28 @@ class Diagnosis:
             return None
         return datetime.fromisoformat(record["at"])
 
-    def _answers(self, target: Target) -> bool:
-        """Try for a few seconds: a server that starts is not one that is down."""
+    def _refusal(self, target: Target) -> str:
+        """Try for a few seconds, for a server that starts is not one that is down; return why it fails."""
         deadline = time.monotonic() + _CONNECT_SECONDS
         while True:
             beat("connecting to the server")
             try:
                 with self._sql.live(target, timeout_seconds=5) as connection:
                     connection.execute("SELECT 1")
-            except (Unavailable, psycopg.Error):
+            except (Unavailable, psycopg.Error) as error:
                 found = self._engine.look(target.postgres.container_id)
                 if time.monotonic() > deadline or found is None or not found.running:
-                    return False
+                    return str(error).strip() or type(error).__name__
                 time.sleep(0.3)
             else:
-                return True
+                return ""
 
     def _look_inside(self, target: Target, looks: _Looks) -> None:
         main = target.postgres.database
         try:
             with self._sql.live(target, timeout_seconds=SCAN_SECONDS) as connection:
                 self._ask_server(connection, looks)
+                looks.witnesses += look_at_cluster(connection)
                 databases = [str(row[0]) for row in connection.execute(_DATABASES, [main]).fetchall()]
         except (Unavailable, psycopg.Error) as error:
             looks.scan(Look.AMCHECK, "pg_amcheck", Scan(Finding.NOT_MEASURED, str(error).strip()), main)
@@ -184,7 +202,7 @@ class Diagnosis:
     def _scan(self, target: Target, database: str, looks: _Looks, limit: int) -> None:
         """Run the costly looks at one database; of one that is not protected only what needs no extension."""
         main = database == target.postgres.database
-        self._files(target, database, looks)
+        self._files(target, database, looks, limit)
         place = live_place(self._sql, target, database)
         checked = amcheck(self._engine, place, limit_seconds=limit)
         if main or checked.finding is not Finding.NOT_MEASURED:
@@ -193,16 +211,19 @@ class Diagnosis:
         # A database without tables has nothing that could be read.
         if main or read.finding is not Finding.NOT_MEASURED:
             looks.scan(Look.FULL_READ, "full read", read, database)
-        if looks.proven() or not (main or checked.finding is Finding.INDEX_DAMAGED):
+        if looks.proven():
             return
         try:
             with self._sql.live(target, database=database, timeout_seconds=limit) as connection:
+                strict(connection)
                 table = disagreeing_tables(connection, checked.disagreeing)
                 if table is not None:
                     looks.saw(Look.COUNTS, f"indexes against each other {database}", Finding.DAMAGED, table)
-                looks.counts(database, count_rows(connection))
+                counted = count_rows(connection)
         except (Unavailable, psycopg.Error) as error:
-            looks.counts(database, Counted(Finding.NOT_MEASURED, str(error).strip(), {}))
+            counted = Counted(Finding.NOT_MEASURED, str(error).strip(), {})
+        if main or counted.finding is not Finding.NOT_MEASURED:
+            looks.counts(database, counted)
 
     def _bytes(self, target: Target) -> int:
         """Return the size of all databases, 0 when even that cannot be read."""
@@ -212,12 +233,15 @@ class Diagnosis:
         except (Unavailable, psycopg.Error):
             return 0
 
-    def _files(self, target: Target, database: str, looks: _Looks) -> None:
+    def _files(self, target: Target, database: str, looks: _Looks, limit: int) -> None:
         """Look at the files of a database, and at what orders its text."""
         try:
             with self._sql.live(target, database=database, timeout_seconds=30) as connection:
                 looks.scan(Look.FILES, "files", look_at_files(connection), database)
                 looks.witnesses.append(look_at_collations(connection, database))
+                pages = look_at_index_pages(connection, limit_seconds=limit)
+                if pages is not None:
+                    looks.scan(Look.FILES, "index pages", pages, database)
         except Unavailable as error:
             looks.saw(Look.FILES, f"files {database}", Finding.NOT_MEASURED, str(error))
 
@@ -261,19 +285,6 @@ class Diagnosis:
     def _others_run(self, target: Target) -> bool:
         found: Iterable[ContainerState] = self._engine.find(target.project)
         return any(c.running for c in found if c.id != target.postgres.container_id)
-
-
-def live_place(sql: Sql, target: Target, database: str) -> Place:
-    """Return where programs reach the live server: inside its container, through its socket."""
-    server = target.postgres
-    password = sql.password(target.project, server)
-    return Place(
-        container=server.container_id,
-        owner=f"{server.uid}:{server.gid}",
-        user=server.user,
-        database=database,
-        environment={"PGPASSWORD": password} if password else {},
-    )
 
 
 def _sentence(verdict: Verdict, because: str, witnesses: list[Witness]) -> str:

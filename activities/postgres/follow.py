@@ -234,5 +234,9 @@ def _settings(arguments: tuple[str, ...], known: dict[str, int], timeline: int) 
         "max_standby_archive_delay": "-1",
         "fsync": "on",
         "autovacuum": "off",
+        # What somebody set to get at damaged data would have it read as empty pages, and pass every check.
+        "zero_damaged_pages": "off",
+        "ignore_checksum_failure": "off",
+        "ignore_invalid_pages": "off",
         "cron.launch_active_jobs": "off",
     }

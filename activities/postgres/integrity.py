@@ -7,6 +7,8 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
+from activities.postgres.cluster_files import look_at_cluster
+from activities.postgres.integrity_explained import lost_on_copy, told_of
 from activities.postgres.integrity_others import check_others
 from activities.postgres.integrity_pause import paused_replay
 from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, scan_seconds, watched
@@ -26,7 +28,7 @@ from activities.postgres.relation_files import bytes_of_all
 from activities.postgres.slots import slot_of
 from activities.postgres.sql import Connection, Sql
 from activities.records import Records
-from domain.diagnosis import Finding
+from domain.diagnosis import Finding, Witness
 from domain.errors import Refused, Unavailable, VerificationFailed
 from domain.names import LABEL_RECOVERY
 from domain.order import TargetOrder
@@ -35,6 +37,7 @@ from domain.recovery import Judged, Proof, Verified, VerifyOrder
 KIND = "verified"
 _SCAN_SECONDS = 900
 """Least time box of one scan."""
+_PASSED = {Finding.SOUND: True, Finding.NOT_MEASURED: None}
 _DATA_CHECKS = {"amcheck", "full read", "heap against index"}
 
 
@@ -72,6 +75,7 @@ class Integrity:
             except CrashedError as crash:
                 proofs = [crash.proof]
         proofs += self._died(order, log_since)
+        proofs = told_of(proofs, (lambda: lost_on_copy(self._sql, order)) if order.full else None)
         passed = judge(proofs, full=order.full)
         if passed and order.full and order.recovery_id:
             self._records.write(KIND, order.recovery_id, {"lsn": lsn, "volume": order.copy_.volume})
@@ -151,7 +155,7 @@ class Integrity:
 
         def in_sql() -> tuple[list[Proof], int | None]:
             with self._sql.copy(order.copy_, timeout_seconds=limit) as connection:
-                more = list(check_rows(connection))
+                more = [*check_rows(connection), *(_as_proof(w) for w in look_at_cluster(connection))]
                 more += check_objects(connection, order.baseline, order.checks)
                 more += check_what_stays_behind(connection)
                 proof, marker = last_marker(connection)
@@ -191,8 +195,12 @@ def judge(proofs: list[Proof], *, full: bool) -> bool:
     return "rows observed" in made and len(made & _DATA_CHECKS) > 1
 
 
+def _as_proof(seen: Witness) -> Proof:
+    return Proof(name=seen.name, passed=_PASSED.get(seen.finding, False), evidence=seen.evidence)
+
+
 def _proof(name: str, scan: Scan) -> Proof:
-    passed = {Finding.SOUND: True, Finding.NOT_MEASURED: None}.get(scan.finding, False)
+    passed = _PASSED.get(scan.finding, False)
     said = f"a backend of the copy died: {scan.evidence}" if scan.crashed else scan.evidence
     return Proof(name=name, passed=False if scan.crashed else passed, evidence=said[:300])
 

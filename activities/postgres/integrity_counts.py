@@ -15,7 +15,7 @@ from domain.recovery import Proof
 
 _TABLES: LiteralString = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relpages::int8 * current_setting('block_size')::int8,
-       (SELECT quote_ident(n.nspname) || '.' || quote_ident(x.relname)
+       (SELECT n.nspname || '.' || x.relname
           FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am a ON a.oid = x.relam
          WHERE i.indrelid = c.oid AND i.indisvalid AND i.indisready AND i.indpred IS NULL
            AND a.amname = 'btree'
@@ -36,7 +36,10 @@ SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname,
  WHERE k.contype = 'f' AND k.convalidated AND k.conparentid = 0
    AND c.relpersistence = 'p' AND p.relpersistence = 'p'
  ORDER BY 2, 3, 1"""
-_INDEX_FILES: LiteralString = "SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = %s::oid"
+_INDEX_FILES: LiteralString = """
+SELECT pg_relation_filepath(c.oid), n.nspname || '.' || c.relname
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE i.indrelid = %s::oid"""
 _INVALID: LiteralString = """
 SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
  WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)"""
@@ -62,7 +65,18 @@ class Counted:
     compared: int = 0
     """Tables for which both counts were had."""
     damaged: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    """The indexes that are damaged where their tables are not, by ``schema.index``."""
     crashed: bool = False
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What was wrong with one table."""
+
+    finding: Finding
+    said: str
+    index: str = ""
 
 
 def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Counted:
@@ -73,7 +87,7 @@ def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Co
     """
     rows: dict[str, int] = {}
     compared = 0
-    problems: list[tuple[Finding, str, str]] = []
+    problems: list[tuple[str, _Problem]] = []
     tables: list[tuple[object, ...]] = []
     try:
         tables = connection.execute(_TABLES).fetchall()
@@ -90,23 +104,24 @@ def count_rows(connection: Connection, only: frozenset[int] | None = None) -> Co
                 rows[name] = heap
             compared += through_index is not None
             if problem is not None:
-                problems.append((problem[0], name, problem[1]))
+                problems.append((name, problem))
     except psycopg.Error as error:
         return Counted(
             Finding.NOT_MEASURED, f"counting was cut off: {_line(error)}", rows, crashed=lost(connection)
         )
-    damaged = tuple(name for finding, name, _ in problems if finding is Finding.DAMAGED)
+    damaged = tuple(name for name, problem in problems if problem.finding is Finding.DAMAGED)
+    indexes = tuple(problem.index for _, problem in problems if problem.index)
     for wanted in (Finding.DAMAGED, Finding.INDEX_DAMAGED, Finding.NOT_MEASURED):
-        said = next((f"{name}: {text}" for finding, name, text in problems if finding is wanted), None)
+        said = next((f"{name}: {seen.said}" for name, seen in problems if seen.finding is wanted), None)
         if said is not None:
-            return Counted(wanted, said, rows, compared, damaged)
+            return Counted(wanted, said, rows, compared, damaged, indexes)
     said = f"{sum(rows.values()):,} rows in {len(rows)} tables; heap and index agree on {compared}"
     return Counted(Finding.SOUND if compared else Finding.NOT_MEASURED, said, rows, compared)
 
 
 def _count_both(
     connection: Connection, oid: object, schema: str, table: str, index: object
-) -> tuple[int | None, int | None, tuple[Finding, str] | None]:
+) -> tuple[int | None, int | None, _Problem | None]:
     query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
     heap: int | None = None
     through: int | None = None
@@ -125,26 +140,31 @@ def _count_both(
             raise
         broken = isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
         if not broken and damage_in(said) is None:
-            return heap, through, (Finding.NOT_MEASURED, said)
-        return heap, through, (_whose(connection, oid, error), said)
+            return heap, through, _Problem(Finding.NOT_MEASURED, said)
+        return heap, through, _whose(connection, oid, error, str(index or ""))
     if through is None or heap == through:
         return heap, through, None
-    finding = Finding.DAMAGED if heap < through else Finding.INDEX_DAMAGED
-    return heap, through, (finding, f"{heap:,} rows in the heap, {through:,} in the index {index}")
+    said = f"{heap:,} rows in the heap, {through:,} in the index {index}"
+    if heap < through:
+        return heap, through, _Problem(Finding.DAMAGED, said)
+    return heap, through, _Problem(Finding.INDEX_DAMAGED, said, str(index))
 
 
-def _whose(connection: Connection, oid: object, error: psycopg.Error) -> Finding:
+def _whose(connection: Connection, oid: object, error: psycopg.Error, counted: str) -> _Problem:
     """Tell a damaged index from a damaged table by the file that an error names.
 
     A count through an index reads the table too, and the planner opens every index before the table is
-    read: neither the plan nor the moment says whose the damage is.
+    read: neither the plan nor the moment says whose the damage is. ``counted`` is the index that was asked.
     """
-    named = file_in(str(error))
+    said, named = _line(error), file_in(str(error))
     if named is None:
-        broken = isinstance(error, psycopg.errors.IndexCorrupted)
-        return Finding.INDEX_DAMAGED if broken else Finding.DAMAGED
-    paths = {str(row[0]) for row in connection.execute(_INDEX_FILES, [oid]).fetchall()}
-    return Finding.INDEX_DAMAGED if named in paths else Finding.DAMAGED
+        if isinstance(error, psycopg.errors.IndexCorrupted):
+            return _Problem(Finding.INDEX_DAMAGED, said, counted)
+        return _Problem(Finding.DAMAGED, said)
+    indexes = {str(path): str(name) for path, name in connection.execute(_INDEX_FILES, [oid]).fetchall()}
+    if named in indexes:
+        return _Problem(Finding.INDEX_DAMAGED, said, indexes[named])
+    return _Problem(Finding.DAMAGED, said)
 
 
 def _uses_index_only(connection: Connection, query: sql.Composed) -> bool:

@@ -16,11 +16,17 @@ from domain.errors import Unavailable
 _Answer = TypeVar("_Answer")
 _SLOWEST_BYTES_A_SECOND = 10_000_000
 _OVERDUE = {124, 137, 143}
-_SECTION = re.compile(r'^(heap table|btree index) "([^"]+)"(?:, block (\d+))?.*:$')
+_SECTION = re.compile(r'^(heap table|btree index) "(.+?)"(?:, block [^"\n]*)?:$', re.MULTILINE | re.DOTALL)
+"""Of the complaints about one relation, whose name may hold quotes and newlines."""
 _PROGRESS = re.compile(r"^\s*(\d+)/\d+ relations .*?(\d+)/\d+ pages")
+_NOT_INSTALLED = re.compile(
+    r'could not (access|load) (file|library) "(?!base/|global/|pg_)|could not find function "[^"]*" in file'
+)
+"""What the image lacks: neither a table nor an index is damaged by that."""
 _HARMLESS = re.compile(
     r"permission denied|canceling statement|lock timeout|could not obtain lock|deadlock detected"
     r"|conflict with recovery|[Oo]ut of memory|No space left|DETAIL:|HINT:|CONTEXT:"
+    rf"|{_NOT_INSTALLED.pattern}"
 )
 _CRASHED = re.compile(
     r"server closed the connection|crash of another server process|connection to server was lost"
@@ -37,6 +43,8 @@ class Place:
     user: str
     database: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lenient: tuple[str, ...] = ()
+    """Settings of the server that hide damage, and are to be off for the programs."""
 
     @property
     def named(self) -> str:
@@ -63,6 +71,12 @@ class Scan:
     """Those of the damaged indexes that read well but lack rows of their table."""
     crashed: bool = False
     """A backend died while it read: no error of the connection, but a sign of damage."""
+
+    @property
+    def not_installed(self) -> bool:
+        """Whether a library is missing that a table or an index needs."""
+        unread = self.finding is Finding.NOT_MEASURED
+        return unread and _NOT_INSTALLED.search(self.evidence) is not None
 
 
 def scan_seconds(database_bytes: int, at_least: int) -> int:
@@ -121,21 +135,21 @@ def amcheck(
             Finding.SOUND if looked else Finding.NOT_MEASURED,
             f"{told}: nothing wrong" if looked else "pg_amcheck looked at no page",
         )
-    scan = read_amcheck(done.output, told)
+    scan = read_amcheck(done.output, told, place.database)
     if scan is not None:
         return scan
     crashed = _CRASHED.search(done.errors) is not None
     return Scan(Finding.NOT_MEASURED, f"pg_amcheck failed: {_complaint(done)}", crashed=crashed)
 
 
-def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
+def read_amcheck(output: str, told: str = "pg_amcheck", database: str = "") -> Scan | None:
     """Make sense of the complaints of ``pg_amcheck``; ``None`` when there are none.
 
     A complaint about an index that names the file of a table speaks of the table behind it,
     which has a section of its own: it does not make the index damaged. A privilege or a lock that
     was not had leaves a relation unmeasured.
     """
-    said = list(_complaints(output))
+    said = list(_complaints(output, database))
     real = [(heap, name, line) for heap, name, line in said if not _HARMLESS.search(line)]
     heap_blocks = {named for heap, _, line in real if heap and (named := block_in(line)) is not None}
     heap_files = {file_in(line) for heap, _, line in real if heap} - {None}
@@ -161,15 +175,15 @@ def read_amcheck(output: str, told: str = "pg_amcheck") -> Scan | None:
     )
 
 
-def _complaints(output: str) -> Iterator[tuple[bool, str, str]]:
+def _complaints(output: str, database: str) -> Iterator[tuple[bool, str, str]]:
     """Yield for every line of complaint whether it is about a heap, its relation, and the line."""
-    section: re.Match[str] | None = None
-    for line in output.splitlines():
-        found = _SECTION.match(line)
-        if found is not None:
-            section = found
-        elif section is not None and line.strip():
-            yield section[1] == "heap table", _without_database(section[2]), line.strip()
+    sections = list(_SECTION.finditer(output))
+    ends = [section.start() for section in sections[1:]] + [len(output)]
+    for section, end in zip(sections, ends, strict=True):
+        name = section[2].removeprefix(f"{database}.") if database else _without_database(section[2])
+        for line in output[section.end() : end].splitlines():
+            if line.strip():
+                yield section[1] == "heap table", name, line.strip()
 
 
 def full_read(engine: Engine, place: Place, *, limit_seconds: int, unlogged: bool = True) -> Scan:
@@ -202,7 +216,9 @@ def _run(
 ) -> Executed | Scan:
     """Run a program inside its time box; what could not be run, or did not end, is a scan already."""
     boxed = ("timeout", "-k", "2", str(limit_seconds), *command)
-    environment = {"LC_ALL": "C", "PGAPPNAME": "dr", "PGOPTIONS": "-c lock_timeout=5s", **place.environment}
+    # What is set for a role or a database would end a scan, or have it read damaged pages as empty ones.
+    options = ("-c lock_timeout=5s -c statement_timeout=0", *(f"-c {name}=off" for name in place.lenient))
+    environment = {"LC_ALL": "C", "PGAPPNAME": "dr", "PGOPTIONS": " ".join(options), **place.environment}
     try:
         done = watched(
             lambda: engine.run(place.container, boxed, user=place.owner, environment=environment), sentence

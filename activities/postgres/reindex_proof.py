@@ -7,11 +7,12 @@ import psycopg
 from temporalio import activity
 
 from activities.engine import Engine
-from activities.postgres.assess import REPAIRED, live_place
+from activities.postgres.assess import REPAIRED
 from activities.postgres.index_check import check_index, find_index
 from activities.postgres.integrity_counts import check_foreign_keys, check_indexes_valid
 from activities.postgres.integrity_scans import Scan, amcheck, full_read, watched
 from activities.postgres.integrity_sql import CrashedError, check_rows, guarded, stack_checks
+from activities.postgres.live_place import live_place, strict
 from activities.postgres.one_shot import prove
 from activities.postgres.relation_files import look_at_files
 from activities.postgres.sql import Connection, Sql
@@ -48,6 +49,7 @@ class ReindexProof:
             names = [index.name for index in order.indexes if index.database == database]
             with self._sql.live(order.target, database=database, timeout_seconds=_SCAN_SECONDS) as connection:
                 try:
+                    strict(connection)
                     proofs += _indexes(connection, names)
                     proofs += self._scans(order, database)
                     proofs += _in_sql(connection, order, main=database == main)

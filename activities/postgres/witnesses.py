@@ -1,18 +1,17 @@
 """What can be seen of a PostgreSQL server from outside: its container, its log, its control file."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from docker.errors import NotFound
-
-from activities.engine import ContainerState, Engine, Job
+from activities.engine import ContainerState, Engine
+from activities.postgres.data_directory import look_into
+from activities.postgres.log_files import collected
 from activities.pulse import beat
 from activities.room import free_bytes
 from domain.diagnosis import Finding, Look, Trouble, Witness
 from domain.errors import DrError
-from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import PostgresTarget, TargetOrder
 
 _DAMAGE = re.compile(
@@ -30,6 +29,9 @@ _DAMAGE = re.compile(
     r"|contains (unexpected zero|corrupted) page|is not a btree|heap tuple .* lacks matching index"
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_ELSE = re.compile(rf"{_FULL.pattern}|Permission denied")
+"""Reasons that a file cannot be read which are no damage of it."""
+_MAP = re.compile(r"of relation \S+_(vm|fsm); zeroing out page")
 _SETTINGS = re.compile(
     r"unrecognized configuration parameter|invalid value for parameter|configuration file .* contains errors"
     r"|could not (load|access) (library|file) \"\$libdir|Permission denied|has (wrong ownership|invalid perm)"
@@ -39,6 +41,15 @@ _MEMORY = re.compile(r"[Oo]ut of memory|could not fork new process|could not map
 _BLOCK = re.compile(r'block (\d+) (?:of relation|in file) "?([^\s"]+)')
 _FILE = re.compile(r'(?:file|relation) "?((?:base|global|pg_tblspc)/[^\s":.]+)')
 _LINE = re.compile(r"^(\S+Z) (?:.*?\b)?(WARNING|ERROR|FATAL|PANIC|LOG):\s+(.*)$")
+# Without its PG_VERSION an image makes ready to initialise the directory anew, and says nothing of damage.
+_READ = """
+pg_controldata -D "$1"
+[ -x "$1" ] || exit 0
+[ -s "$1/PG_VERSION" ] || echo "dr: missing PG_VERSION"
+for name in base global pg_xact pg_multixact pg_wal; do
+    [ -e "$1/$name" ] || [ -L "$1/$name" ] || echo "dr: missing $name"
+done
+"""
 _LITTLE_ROOM = 64 * 1024 * 1024
 
 
@@ -106,18 +117,26 @@ def look_at_container(state: ContainerState, server: PostgresTarget, *, answers:
 
 
 def look_at_log(
-    engine: Engine, state: ContainerState, *, answers: bool, since: datetime | None = None
+    engine: Engine,
+    order: TargetOrder,
+    state: ContainerState,
+    *,
+    answers: bool,
+    since: datetime | None = None,
 ) -> LogSeen:
     """Read the log since the last start that reached *ready to accept connections*, or ``since`` if later."""
-    lines = list(_since_healthy_start(engine.logs(state.id, tail=5000, timestamps=True).splitlines()))
-    lines = [(at, text) for at, text in lines if since is None or at >= since]
+    raw = engine.logs(state.id, tail=5000, timestamps=True).splitlines()
+    all_lines, amiss = collected(engine, order, state, _parsed(raw))
+    lines = [(at, text) for at, text in _since_healthy_start(all_lines) if since is None or at >= since]
     if not lines and since is not None:
         return LogSeen(
             _log_witness(Finding.SOUND, f"nothing said since the indexes were rebuilt, {since:%c}")
         )
     if not lines:
         return LogSeen(_log_witness(Finding.NOT_MEASURED, "the container's log holds no lines of the server"))
-    bad = [(at, text) for at, text in lines if _DAMAGE.search(text) and not _FULL.search(text)]
+    bad = [(at, text) for at, text in lines if _DAMAGE.search(text) and not _ELSE.search(text)]
+    maps = [text for _, text in bad if _MAP.search(text)]
+    bad = [(at, text) for at, text in bad if not _MAP.search(text)]
     if bad:
         blocks = sorted({found for _, text in bad if (found := block_in(text)) is not None})
         said = f"the log says at {bad[0][0]:%H:%M:%S}: {bad[0][1]} ({len(bad)} such lines)"
@@ -131,25 +150,36 @@ def look_at_log(
         # A server that serves again has got over it.
         if said and not answers:
             return LogSeen(_log_witness(Finding.SOUND, f"the log says: {said}", trouble))
-    return LogSeen(_log_witness(Finding.SOUND, f"{len(lines)} lines of log without a word of damage"))
+    finding, told = Finding.SOUND, f"{len(lines)} lines of log without a word of damage"
+    if amiss:
+        finding, told = Finding.NOT_MEASURED, amiss
+    elif maps:
+        told = f"the server made a map anew that holds no data: {maps[0]}"
+    return LogSeen(_log_witness(finding, told))
 
 
 def _log_witness(finding: Finding, said: str, trouble: Trouble = Trouble.NONE) -> Witness:
     return Witness(name="server log", look=Look.LOG, finding=finding, evidence=said[:300], trouble=trouble)
 
 
-def _since_healthy_start(raw: Sequence[str]) -> Iterator[tuple[datetime, str]]:
-    """Yield time and message of what the server itself said; statements and details are not its words."""
-    parsed = [found for line in raw if (found := _LINE.match(line)) is not None]
-    begin = started = 0
-    for number, found in enumerate(parsed):
-        if found[3].startswith("starting PostgreSQL"):
-            started = number
-        elif found[3].startswith("database system is ready to accept connections"):
-            begin = started
-    for found in parsed[begin:]:
+def _parsed(raw: Sequence[str]) -> list[tuple[datetime, str]]:
+    """Return time and message of what the server itself said; statements and details are not its words."""
+    lines = []
+    for found in (match for line in raw if (match := _LINE.match(line)) is not None):
         stamp = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", found[1]))
-        yield stamp.astimezone(UTC), found[3]
+        lines.append((stamp.astimezone(UTC), found[3]))
+    return lines
+
+
+def _since_healthy_start(lines: Sequence[tuple[datetime, str]]) -> Sequence[tuple[datetime, str]]:
+    """Return what was said since the last start that served."""
+    begin = started = 0
+    for number, (_, text) in enumerate(lines):
+        if text.startswith("starting PostgreSQL"):
+            started = number
+        elif text.startswith("database system is ready to accept connections"):
+            begin = started
+    return lines[begin:]
 
 
 def look_at_control_file(engine: Engine, order: TargetOrder, state: ContainerState) -> ControlSeen:
@@ -158,7 +188,7 @@ def look_at_control_file(engine: Engine, order: TargetOrder, state: ContainerSta
     for _ in range(3):
         beat("reading the control file")
         try:
-            text = _read_control(engine, order, state)
+            text = look_into(engine, order, state, _READ, "control")
         except DrError as error:
             return ControlSeen(_control_witness(Finding.NOT_MEASURED, str(error)))
         # A server may be writing it at this very moment.
@@ -180,6 +210,9 @@ def control_problem(text: str) -> str | None:
 def read_control(text: str) -> ControlSeen:
     """Make sense of the output of ``pg_controldata`` in English and UTC."""
     problem = control_problem(text)
+    if problem is not None and "Permission denied" in problem:
+        # A file that may not be read is not a damaged one.
+        return ControlSeen(_control_witness(Finding.NOT_MEASURED, problem, Trouble.SETTINGS))
     if problem is not None:
         # A control file that cannot be trusted tells neither identity nor position.
         return ControlSeen(_control_witness(Finding.DAMAGED, problem))
@@ -191,8 +224,12 @@ def read_control(text: str) -> ControlSeen:
     except ValueError:
         checkpoint_at = None
     timeline = int(facts.get("Latest checkpoint's TimeLineID", "0"))
+    gone = re.findall(r"^dr: missing (.*)$", text, re.MULTILINE)
+    finding, said = Finding.SOUND, f"control file sane: {state}, timeline {timeline}"
+    if gone:
+        finding, said = Finding.DAMAGED, f"the data directory has no {', '.join(gone)}"
     return ControlSeen(
-        _control_witness(Finding.SOUND, f"control file sane: {state}, timeline {timeline}"),
+        _control_witness(finding, said),
         system_identifier=facts.get("Database system identifier"),
         timeline=timeline or None,
         checksums=facts.get("Data page checksum version", "0") != "0",
@@ -201,38 +238,7 @@ def read_control(text: str) -> ControlSeen:
     )
 
 
-def _control_witness(finding: Finding, said: str) -> Witness:
-    return Witness(name="control file", look=Look.CONTROL, finding=finding, evidence=said[:300])
-
-
-_ENGLISH = {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def _read_control(engine: Engine, order: TargetOrder, state: ContainerState) -> str:
-    server = order.target.postgres
-    owner = f"{server.uid}:{server.gid}"
-    if state.running:
-        command = ("pg_controldata", "-D", server.pgdata)
-        try:
-            done = engine.run(state.id, command, user=owner, environment=_ENGLISH)
-        except (DrError, NotFound):
-            pass  # it stopped meanwhile, as a container in a restart loop does
-        else:
-            return done.errors + done.output
-    name = f"dr-{order.recovery_id or order.target.stack}-control"
-    engine.remove(name, force=True)
-    job = Job(
-        name=name,
-        image_id=server.image_id,
-        command=("-D", server.pgdata),
-        entrypoint=("pg_controldata",),
-        user=owner,
-        binds={server.volume: f"{server.mount_path}:ro"},
-        environment=_ENGLISH,
-        labels={LABEL_STACK: order.target.stack, LABEL_ROLE: "control"},
+def _control_witness(finding: Finding, said: str, trouble: Trouble = Trouble.NONE) -> Witness:
+    return Witness(
+        name="control file", look=Look.CONTROL, finding=finding, evidence=said[:300], trouble=trouble
     )
-    try:
-        _, log, _ = engine.follow(job, beat, limit_seconds=20)
-    finally:
-        engine.remove(name, force=True)
-    return log

@@ -246,3 +246,19 @@ def test_a_line_in_the_log_alone_is_not_corruption_of_a_server_that_answers(
     both = [*witnesses, saw(Look.LOG, Finding.DAMAGED), saw(Look.CHECKSUMS, Finding.DAMAGED)]
     assert diagnose(both, running=True, answers=True).verdict is Verdict.CORRUPT
     assert diagnose(witnesses, running=False, answers=False).verdict is Verdict.CORRUPT
+
+
+def test_a_server_that_is_not_the_one_that_was_backed_up_is_left_to_a_person() -> None:
+    healthy = [RUNS, SANE, *(saw(one, Finding.SOUND) for one in (Look.AMCHECK, Look.FULL_READ, Look.COUNTS))]
+    strange = saw(Look.IDENTITY, Finding.DAMAGED)
+    meaning = diagnose([*healthy, strange], running=True, answers=True)
+    assert (meaning.verdict, meaning.because) == (Verdict.UNKNOWN, strange.evidence)
+    damaged = saw(Look.FULL_READ, Finding.DAMAGED)
+    assert diagnose([strange, damaged, RUNS], running=True, answers=True).verdict is Verdict.CORRUPT
+
+
+def test_what_could_not_be_looked_at_says_what_was_in_the_way() -> None:
+    locked = saw(Look.FULL_READ, Finding.NOT_MEASURED)
+    meaning = diagnose([RUNS, SANE, locked], running=True, answers=True)
+    assert meaning.verdict is Verdict.UNKNOWN
+    assert meaning.because.endswith(f"{locked.name}: {locked.evidence}")

@@ -6,14 +6,16 @@ import docker
 import pytest
 
 from activities.engine import Engine
+from activities.postgres.cluster_files import look_at_cluster
 from activities.postgres.contents import read_contents
 from activities.postgres.integrity import Integrity, VerifyServerOrder, judge
+from activities.postgres.integrity_explained import lost_on_copy, told_of
 from activities.postgres.integrity_sql import compare
 from activities.postgres.integrity_wal import damage_in_wal
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
 from domain.contents import Contents, TableState
-from domain.diagnosis import DamagedBlock
+from domain.diagnosis import DamagedBlock, Finding
 from domain.errors import VerificationFailed
 from domain.recovery import Copy, Proof, Verified, VerifyOrder
 from domain.stack import Check
@@ -195,26 +197,87 @@ def test_a_copy_with_zeroed_pages_fails_by_its_counts_alone(
     assert proof(found, "heap against index").passed is False
 
 
-def test_rows_without_their_parents_and_emptied_tables_fail(
+def test_what_was_so_on_the_server_is_told_and_not_held_against_the_backup(
     scene: Scene, restore: Callable[[], tuple[Path, Callable[[], Copy]]], baseline: Contents
 ) -> None:
     with scene.server.connect() as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("DELETE FROM users WHERE id = 77")
         connection.execute("TRUNCATE drafts")
+        connection.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_name_key'::regclass"
+        )
     scene.archive_all()
     try:
-        found = verify(scene, restore()[1](), baseline=baseline)
+        copy = restore()[1]()
+        found = verify(scene, copy, baseline=baseline)
+        # Rows that were there all the time and that a copy lacks are no such thing.
+        emptied = baseline.model_copy(update={"tables": (TableState(name="public.channels", rows=50),)})
+        order = VerifyOrder(recovery_id=scene.rid, target=scene.target, copy_=copy, baseline=emptied)
+        assert lost_on_copy(scene.sql, order) == []
+        scene.server.do("INSERT INTO drafts VALUES (1, 'written since')")
+        order = order.model_copy(update={"baseline": baseline})
+        assert lost_on_copy(scene.sql, order) == []
     finally:
+        scene.server.do("TRUNCATE drafts")
+        scene.server.do("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'users_name_key'::regclass")
         scene.server.do("INSERT INTO users VALUES (77, 'user 77')")
         scene.server.do("INSERT INTO drafts SELECT n, 'draft' FROM generate_series(1, 500) n")
         scene.archive_all()
-    assert not found.passed
+    assert found.passed, found
+    for name in ("foreign keys", "indexes valid", "contents"):
+        assert proof(found, name).passed is None, found
     assert "messages_author_id_fkey: 100 rows" in proof(found, "foreign keys").evidence
+    assert "users_name_key" in proof(found, "indexes valid").evidence
     assert "table public.drafts is empty" in proof(found, "contents").evidence
 
 
 @pytest.mark.long
+def test_a_copy_that_lacks_rows_which_the_server_has_fails(
+    scene: Scene, restore: Callable[[], tuple[Path, Callable[[], Copy]]], baseline: Contents
+) -> None:
+    """Both files of a table became empty in the backup: its counts agree, and only the server knows."""
+    path, start = restore()
+    for name in ("drafts", "drafts_pkey"):
+        file = path / relation(scene, name)
+        file.write_bytes(file.read_bytes()[:BLOCK] if name == "drafts_pkey" else b"")
+    copy = start()
+    order = VerifyOrder(recovery_id=scene.rid, target=scene.target, copy_=copy, baseline=baseline)
+    assert lost_on_copy(scene.sql, order) == ["public.drafts"]
+    sound = [Proof(name=name, passed=True, evidence="") for name in ("amcheck", "heap against index")]
+    told = told_of(
+        [*sound, Proof(name="contents", passed=False, evidence="table public.drafts is empty")],
+        lambda: lost_on_copy(scene.sql, order),
+    )
+    assert told[-1].passed is False
+    assert "the server still has rows in public.drafts" in told[-1].evidence
+
+
+def test_nothing_is_excused_where_the_data_does_not_read_well() -> None:
+    sound = [Proof(name=name, passed=True, evidence="") for name in ("amcheck", "heap against index")]
+    orphans = Proof(name="foreign keys", passed=False, evidence="3 rows without their users")
+    behind = Proof(name="contents", passed=False, evidence="ledger marker: 3, at the backup 8")
+    damage = Proof(name="transaction status", passed=False, evidence="zero")
+    assert told_of([*sound, orphans])[-1].passed is None
+    assert told_of([*sound[:1], orphans])[-1].passed is False
+    assert told_of([*sound, damage, orphans])[-1].passed is False
+    assert told_of([*sound, behind], list)[-1].passed is False
+    assert told_of([*sound, orphans.model_copy(update={"name": "contents"})])[-1].passed is False
+
+
+def test_a_copy_whose_transaction_status_is_zero_fails(
+    scene: Scene, restore: Callable[[], tuple[Path, Callable[[], Copy]]]
+) -> None:
+    path, start = restore()
+    status = path / "pg_xact" / "0000"
+    overwrite(status, 0, bytes(status.stat().st_size))
+    copy = start()
+    with scene.sql.copy(copy, database="postgres") as connection:
+        seen = {w.name: w for w in look_at_cluster(connection)}
+    assert seen["transaction status"].finding is Finding.DAMAGED
+    assert "pg_xact/0000" in seen["transaction status"].evidence
+
+
 def test_a_failing_check_of_the_stack_file_fails_the_copy(scene: Scene, copy: Copy) -> None:
     checks = (
         Check(name="nobody", sql="SELECT count(*) FROM users", because="users were there"),

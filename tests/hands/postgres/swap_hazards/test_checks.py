@@ -8,10 +8,10 @@ import pytest
 
 from activities.engine import Engine
 from activities.postgres import integrity_pause
-from activities.postgres.assess import live_place
 from activities.postgres.contents import read_contents
 from activities.postgres.integrity import Integrity
 from activities.postgres.integrity_scans import amcheck
+from activities.postgres.live_place import live_place
 from activities.postgres.receiver import Protection
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
