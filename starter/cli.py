@@ -11,7 +11,7 @@ from domain.errors import DrError, Refused, Unavailable
 from infra import down as infra_down
 from infra import up as infra_up
 from starter import backup_keys, clear, decide, init, keys, look, offsite, protect, recover, reopen, schedules
-from starter.answer import Exit, answer, answer_error, exit_of, people, plain, say
+from starter.answer import Exit, answer, answer_error, exit_of, plain, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +69,7 @@ def down(
     answer("down", stopped, as_json=as_json, human=lambda c: c.print("down"))
 
 
-_GROUPS = {"recover", "backup", "schedules", "offsite"}
+_GROUPS = {"recover", "backup", "schedules", "offsite", "keys", "keys backup"}
 """Commands that have commands of their own."""
 
 
@@ -88,8 +88,7 @@ def main() -> None:
 
 def _run() -> int:
     as_json = "--json" in sys.argv
-    words = [word for word in sys.argv[1:3] if not word.startswith("-")]
-    name = " ".join(words[: 2 if words and words[0] in _GROUPS else 1])
+    name = _named(sys.argv[1:])
     try:
         status = app(standalone_mode=False)
     except DrError as error:
@@ -103,12 +102,23 @@ def _run() -> int:
         answer_error(name, refused, as_json=as_json)
         return exit_of(refused)
     except typer.TyperException as error:
-        people.print(plain(error.format_message()))
+        answer_error(name, Refused(error.format_message(), code="usage"), as_json=as_json)
         return Exit.USAGE
     except typer.Abort:
-        say("nothing was done")
+        answer_error(name, Refused("nothing was done", code="not-confirmed"), as_json=as_json)
         return Exit.USAGE
     return status if isinstance(status, int) else 0
+
+
+def _named(words: list[str]) -> str:
+    """Return the command that was given, with the groups that it belongs to."""
+    name = ""
+    for word in words:
+        if not word.startswith("-"):
+            name = f"{name} {word}".lstrip()
+            if name not in _GROUPS:
+                break
+    return name
 
 
 def _unusable(error: ValidationError) -> Refused:

@@ -2,7 +2,7 @@
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from temporalio.client import Client
 
 from domain.jobs import Job, lock_of
@@ -60,7 +60,7 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
         )
 
         def draw(console: Console) -> None:
-            table = Table("id", "store", "kind", "copied", "size", "state", box=None)
+            table = Table(Column("id", no_wrap=True), "store", "kind", "copied", "size", "state", box=None)
             for entry in found.entries:
                 checked = {True: "whole, compared", False: "[red]not as its manifest[/]", None: "whole"}
                 table.add_row(

@@ -159,8 +159,11 @@ def _ours(cause: BaseException) -> DrError:
         cause = cause.cause
     if isinstance(cause, ApplicationError):
         code = str(cause.details[0]) if cause.details else "failed"
-        what = (cause.message or "failed").removesuffix(f" [{code}]")
-        return _KINDS.get(cause.type or "", Unavailable)(what, code=code)
+        told = cause.details[1] if len(cause.details) > 1 else None
+        parts = told if isinstance(told, dict) else {}
+        what = str(parts.get("what") or (cause.message or "failed").removesuffix(f" [{code}]"))
+        where, hint = (str(parts.get(name) or "") for name in ("where", "hint"))
+        return _KINDS.get(cause.type or "", Unavailable)(what, where=where, hint=hint, code=code)
     return Unavailable(str(cause), code="failed")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from temporalio.client import Client
 
 from domain import names
@@ -13,7 +13,7 @@ from domain.backups import Backup
 from domain.configuration import Extracted
 from domain.dumps import DumpKind, Rebuilt, RestoreProven
 from domain.entries import BASE, Entry, EntryList, entry_of
-from domain.errors import Refused
+from domain.errors import BackupUnusable, DrError, Refused, VerificationFailed
 from domain.inert import visible
 from domain.jobs import WORK, Job, lock_of
 from domain.release import Released
@@ -175,7 +175,10 @@ def verify(
         if selftest:
             return await self_test(client, settings, stack, as_json=as_json)
         request = VerifyRequest(stack=stack, backup_id=backup, restore=restore)
-        found = await orchestrator.execute(client, settings, "VerifyBackup", request, RestoreProven)
+        try:
+            found = await orchestrator.execute(client, settings, "VerifyBackup", request, RestoreProven)
+        except BackupUnusable as error:
+            raise _damaged(error) from None
 
         def draw(console: Console) -> None:
             for proof in found.proofs:
@@ -279,8 +282,16 @@ def discard(
     raise typer.Exit(orchestrator.run(work))
 
 
+def _damaged(error: BackupUnusable) -> DrError:
+    """Return what it means to a verification: a backup that cannot be used has failed it."""
+    if error.code == "backup-unknown":
+        return error
+    return VerificationFailed(error.what, where=error.where, hint=error.hint, code=error.code)
+
+
 def _draw_list(console: Console, found: EntryList) -> None:
-    table = Table("id", "store", "kind", "ended", "size", "verified", "by", box=None)
+    # An id that is cut is none: it is what the other commands want.
+    table = Table(Column("id", no_wrap=True), "store", "kind", "ended", "size", "verified", "by", box=None)
     for entry in found.entries:
         table.add_row(
             plain(entry.id),

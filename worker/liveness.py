@@ -88,7 +88,11 @@ def _told(error: Exception) -> ApplicationError:
     if error.__cause__ is not None:
         activity.logger.info(str(error), exc_info=error)
     return ApplicationError(
-        str(error), error.code, type=type(error).__name__, non_retryable=not isinstance(error, Unavailable)
+        str(error),
+        error.code,
+        {"what": error.what, "where": error.where, "hint": error.hint},
+        type=type(error).__name__,
+        non_retryable=not isinstance(error, Unavailable),
     )
 
 

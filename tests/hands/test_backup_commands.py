@@ -15,8 +15,9 @@ from domain.backups import Level, PassedOver
 from domain.contents import Contents, DatabaseState, TableState
 from domain.dumps import Rebuilt
 from domain.entries import Entry, EntryList, Source, StoredFile
+from domain.errors import BackupUnusable
 from starter import orchestrator, protect
-from starter.answer import Exit
+from starter.answer import Exit, exit_of
 from worker.settings import Settings
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -65,6 +66,28 @@ def test_a_list_names_store_kind_size_and_what_proved_each_backup() -> None:
         "drill",
     ]
     assert "not ours or broken: notes.txt: it is no store" in said
+
+
+def test_an_id_is_shown_whole_however_narrow_the_terminal_is() -> None:
+    long = "20261122T020000Z-configuration"
+    rows = tuple(entry(id=name, store="stack", kind="configuration") for name in (long, NAME))
+    text = io.StringIO()
+    protect._draw_list(Console(file=text, width=80, highlight=False, emoji=False), EntryList(entries=rows))
+    first = [line.split()[0] for line in text.getvalue().splitlines() if line.startswith(" 2026")]
+    assert first == [long, NAME]
+
+
+def test_a_damaged_backup_has_failed_its_verification_and_one_that_is_not_there_is_refused() -> None:
+    told = BackupUnusable("one byte", where="/shelf", hint="another", code="backup-damaged")
+    failed = protect._damaged(told)
+    assert (failed.what, failed.where, failed.hint, failed.code) == (
+        "one byte",
+        "/shelf",
+        "another",
+        "backup-damaged",
+    )
+    assert exit_of(failed) is Exit.VERIFICATION_FAILED
+    assert exit_of(protect._damaged(BackupUnusable("none", code="backup-unknown"))) is Exit.REFUSED
 
 
 def test_an_entry_is_shown_with_its_source_its_files_and_what_it_held() -> None:

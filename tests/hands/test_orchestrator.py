@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from temporalio.exceptions import ApplicationError
 
-from domain.errors import Unavailable
+from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from starter import orchestrator
+from worker import liveness
 from worker.settings import Settings
 
 
@@ -91,3 +93,20 @@ async def test_a_failure_of_what_was_asked_for_is_told_as_such(
     with pytest.raises(Unavailable, match="the server is away"):
         await asked()
     assert polled
+
+
+@pytest.mark.parametrize("kind", [Refused, BackupUnusable, Unavailable, VerificationFailed])
+def test_an_error_of_a_hand_keeps_its_kind_and_all_its_parts_on_the_way_to_the_command(
+    kind: type[DrError],
+) -> None:
+    meant = kind("there is no key", where="/keys", hint="make one", code="backup-key-missing")
+    told = liveness._told(meant)
+    assert told.message == "there is no key (/keys) HINT: make one [backup-key-missing]"
+    got = orchestrator._ours(told)
+    assert type(got) is kind
+    assert (got.what, got.where, got.hint, got.code) == (meant.what, meant.where, meant.hint, meant.code)
+
+
+def test_an_error_that_has_a_code_alone_is_told_by_its_message() -> None:
+    got = orchestrator._ours(ApplicationError("it is open [recovery-open]", "recovery-open", type="Refused"))
+    assert (type(got), got.what, got.where, got.code) == (Refused, "it is open", "", "recovery-open")

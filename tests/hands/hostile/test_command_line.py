@@ -83,6 +83,26 @@ def test_a_word_that_was_not_meant_well_is_refused_in_words(
     seen(f"exit {said.returncode}: {lines[0] if lines else ''}")
 
 
+@pytest.mark.parametrize(
+    ("words", "command", "status"),
+    [
+        (["backup", "now", "nosuch"], "backup now", 2),
+        (["keys", "backup", "confirm"], "keys backup confirm", 2),
+        (["keys", "backup", "confirm", "--by", "a person"], "keys backup confirm", 5),
+        (["release", "x"], "release", 2),
+    ],
+)
+def test_a_program_is_told_in_the_envelope_what_was_wrong_with_its_words(
+    tmp_path: Path, words: list[str], command: str, status: int
+) -> None:
+    said = dr(tmp_path, *words, "--json")
+    assert said.returncode == status, said
+    told = json.loads(said.stdout)
+    assert (told["schema_version"], told["command"]) == (1, command)
+    assert told["error"]["what"]
+    assert told["error"]["code"]
+
+
 @pytest.mark.fault("K1")
 @pytest.mark.fault("K4")
 @pytest.mark.parametrize("place", ["evil.example", "10.0.0.9", "../../x", "host=evil", "/srv/../run", ""])

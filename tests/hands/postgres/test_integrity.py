@@ -232,7 +232,6 @@ def test_what_was_so_on_the_server_is_told_and_not_held_against_the_backup(
     assert "table public.drafts is empty" in proof(found, "contents").evidence
 
 
-@pytest.mark.long
 def test_a_copy_that_lacks_rows_which_the_server_has_fails(
     scene: Scene, restore: Callable[[], tuple[Path, Callable[[], Copy]]], baseline: Contents
 ) -> None:
@@ -291,6 +290,7 @@ def test_a_failing_check_of_the_stack_file_fails_the_copy(scene: Scene, copy: Co
     assert "users were there" in proof(found, "nobody").evidence
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_a_backend_that_dies_under_a_check_fails_the_copy_and_replay_goes_on(
     scene: Scene, copy: Copy
