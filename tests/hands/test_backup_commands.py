@@ -117,12 +117,25 @@ def test_programs_are_told_where_the_data_of_a_base_backup_lies() -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-@pytest.mark.parametrize(("problems", "status"), [((), 0), (("20261122T030000Z-rdb: it is none",), 8)])
+@pytest.mark.parametrize(
+    ("problems", "disbelieved", "status"),
+    [
+        ((), (), 0),
+        (("20261122T030000Z-rdb: it is none",), (), 8),
+        ((), (f"{NAME}: its contents.json is not believed: it is none",), 8),
+    ],
+)
 def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
-    monkeypatch: pytest.MonkeyPatch, problems: tuple[str, ...], status: int, flags: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    problems: tuple[str, ...],
+    disbelieved: tuple[str, ...],
+    status: int,
+    flags: list[str],
 ) -> None:
     async def rebuilt(*_: object) -> Rebuilt:
-        return Rebuilt(sentence="1 entries were rebuilt", rebuilt=(NAME,), problems=problems)
+        return Rebuilt(
+            sentence="1 entries were rebuilt", rebuilt=(NAME,), problems=problems, disbelieved=disbelieved
+        )
 
     def run(work: Callable[[None, None], Coroutine[None, None, Exit]]) -> Exit:
         return asyncio.run(work(None, None))
@@ -132,11 +145,11 @@ def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
     said = CliRunner().invoke(protect.app, ["rebuild-catalogue", *flags])
     assert said.exit_code == status
     if flags:
-        assert json.loads(said.stdout)["data"] == {"rebuilt": [NAME], "problems": list(problems)}
+        data = {"rebuilt": [NAME], "problems": list(problems), "disbelieved": list(disbelieved)}
+        assert json.loads(said.stdout)["data"] == data
     else:
-        assert [line for line in said.stdout.splitlines() if line.startswith("stays without: ")] == [
-            f"stays without: {one}" for one in problems
-        ]
+        told = [f"stays without: {one}" for one in problems] + [f"says less: {one}" for one in disbelieved]
+        assert " ".join(said.stdout.split()) == " ".join(["1 entries were rebuilt", *told])
 
 
 def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
