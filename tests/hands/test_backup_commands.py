@@ -15,6 +15,8 @@ from domain.backups import Level, PassedOver
 from domain.contents import Contents, DatabaseState, TableState
 from domain.dumps import Rebuilt
 from domain.entries import Entry, EntryList, Source, StoredFile
+from domain.jobs import Job
+from domain.wal_archive import Archived
 from starter import orchestrator, protect
 from starter.answer import Exit
 from worker.settings import Settings
@@ -150,6 +152,35 @@ def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
     else:
         told = [f"stays without: {one}" for one in problems] + [f"says less: {one}" for one in disbelieved]
         assert " ".join(said.stdout.split()) == " ".join(["1 entries were rebuilt", *told])
+
+
+def test_every_kind_of_backup_by_hand_takes_the_lock_of_its_job() -> None:
+    jobs = [what.job for what in protect.What]
+    assert len(set(jobs)) == len(jobs)
+    assert set(Job) - set(jobs) == {Job.OFFSITE, Job.VERIFICATION, Job.RETENTION}
+
+
+def test_the_archive_is_seen_to_by_hand_under_its_own_lock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[object] = []
+
+    async def start(*given: object) -> None:
+        begun.extend((given[2], given[4]))
+
+    async def result_of(_: object) -> Archived:
+        return Archived(sentence="WAL is archived to 0/3000060", slot="s", received_lsn="0/3000060")
+
+    def run(work: Callable[[None, Settings], Coroutine[None, None, Exit]]) -> Exit:
+        return asyncio.run(work(None, Settings(state=tmp_path, default_stack="lab")))
+
+    monkeypatch.setattr(orchestrator, "start", start)
+    monkeypatch.setattr(orchestrator, "result_of", result_of)
+    monkeypatch.setattr(orchestrator, "run", run)
+    said = CliRunner().invoke(protect.app, ["now", "wal", "--json"])
+    assert said.exit_code == 0
+    assert begun == ["ArchiveWal", "backup/lab/postgres/wal"]
+    assert json.loads(said.stdout)["data"]["received_lsn"] == "0/3000060"
 
 
 def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
