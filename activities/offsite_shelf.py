@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from activities import plain_files
 from domain.backups import PassedOver
-from domain.entries import ENTRY
+from domain.entries import ENTRY, RECORD
 from domain.errors import BackupUnusable, Refused
 from domain.objects_copy import CONTENTS
 from domain.offsite_copies import STORES, WAL, stays_inside
@@ -39,6 +39,8 @@ class _Entry(BaseModel):
     store: str
     kind: str
     files: tuple[_Recorded, ...] = ()
+    record_sha256: str = ""
+    record_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def look_inside(one: Shelved) -> Inside:
     if strange:
         raise _unusable(one, f"it holds {strange}")
     text = _text(one.directory / ENTRY, _ENTRY_LIMIT_BYTES)
-    recorded = {file.path: (file.bytes, file.sha256) for file in _Entry.model_validate_json(text).files}
+    entry = _Entry.model_validate_json(text)
+    recorded = {file.path: (file.bytes, file.sha256) for file in entry.files}
+    if entry.record_sha256:
+        recorded[RECORD] = (entry.record_bytes, entry.record_sha256)
     recorded |= _of_pg_manifest(one)
     directories: list[str] = []
     files: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from temporalio import activity
 
@@ -12,11 +13,13 @@ from activities.engine import Engine
 from activities.objects_reread import read_copy
 from activities.postgres.dump_reread import DumpRereading
 from activities.postgres.rebuild import base_entry
+from activities.postgres.recorded import with_base_record, with_dump_record
 from activities.pulse import beat
 from activities.redis_reread import RedisRereading
 from activities.sealed_reread import SealedRereading
 from activities.search_reread import SearchRereading
 from activities.tokens import Tokens
+from domain.backups import Backup
 from domain.dumps import Rebuilt
 from domain.entries import BASE, ENTRY, KINDS, REBUILT, Entry, files_sha256, place_of
 from domain.errors import BackupUnusable, Refused
@@ -25,6 +28,7 @@ from domain.order import Target, TargetOrder
 Reread = Callable[[Target, Path, Entry], Entry]
 """Takes a target, the directory of a backup and an entry that says no more than its files are; returns it
 with what those files hold. Raises ``BackupUnusable`` and ``Refused`` for what cannot be said."""
+B = TypeVar("B", Backup, Entry)
 _POSTGRES = "postgres"
 _TOLD = 200
 
@@ -50,32 +54,42 @@ class Rebuilding:
         self._tokens.admit(order, target.stack)
         rebuilt: list[str] = []
         problems: list[str] = []
+        disbelieved: list[str] = []
         with alone(self._state, f"rebuild-{target.stack}"):
             lost = _without_entry(shelf)
             for number, (store, kind, directory) in enumerate(lost, 1):
                 beat(f"rebuilding the catalogue: {directory.name}, {number} of {len(lost)}")
                 try:
-                    self._rebuild(target, shelf, store, kind, directory)
+                    strange = self._rebuild(target, shelf, store, kind, directory)
                     rebuilt.append(directory.name)
+                    disbelieved += [f"{directory.name}: {strange}"] if strange else []
                 except (BackupUnusable, Refused) as error:
                     hint = f": {error.hint}" if error.hint else ""
                     problems.append(f"{directory.name}: {error.what}{hint}")
         left = f", {len(problems)} stay without: {problems[0]}" if problems else ""
+        left += f", {len(disbelieved)} say less than they did: {disbelieved[0]}" if disbelieved else ""
         return Rebuilt(
             sentence=f"{len(rebuilt)} entries were rebuilt{left}",
             rebuilt=tuple(rebuilt),
             problems=tuple(problems[:_TOLD]),
+            disbelieved=tuple(disbelieved[:_TOLD]),
         )
 
-    def _rebuild(self, target: Target, shelf: Path, store: str, kind: str, directory: Path) -> None:
+    def _rebuild(self, target: Target, shelf: Path, store: str, kind: str, directory: Path) -> str:
+        """Write the entry; return why the record of what it held is not believed, or nothing."""
         strange = plain_files.strange_in(directory)
         if strange:
             raise _unusable(f"it holds {strange}")
         if (store, kind) == (_POSTGRES, BASE):
-            catalogue.write_entry(directory, base_entry(shelf, directory.name))
-            return
+            base, strange = _with_record(with_base_record, directory, base_entry(shelf, directory.name))
+            catalogue.write_entry(directory, base)
+            return strange
         plain = _plain_entry(store, kind, directory)
-        entries.write_entry(directory, self._reread[store, kind](target, directory, plain))
+        entry, strange = self._reread[store, kind](target, directory, plain), ""
+        if store == _POSTGRES:
+            entry, strange = _with_record(with_dump_record, directory, entry)
+        entries.write_entry(directory, entry)
+        return strange
 
 
 def rereading(engine: Engine, state: Path) -> Mapping[tuple[str, str], Reread]:
@@ -93,6 +107,15 @@ def rereading(engine: Engine, state: Path) -> Mapping[tuple[str, str], Reread]:
         ("hasura", "metadata"): sealed.read_metadata,
         ("stack", "configuration"): sealed.read_configuration,
     }
+
+
+def _with_record(add: Callable[[Path, B], B], directory: Path, rebuilt: B) -> tuple[B, str]:
+    """Return a rebuilt backup with its record; without it, and why, when it is not to be believed."""
+    try:
+        return add(directory, rebuilt), ""
+    except BackupUnusable as error:
+        said = f"{rebuilt.sentence}; {error.what}"
+        return rebuilt.model_copy(update={"sentence": said}), error.what
 
 
 def _plain_entry(store: str, kind: str, directory: Path) -> Entry:

@@ -30,7 +30,7 @@ def stored_files(directory: Path) -> tuple[StoredFile, ...]:
     if strange:
         raise _damaged(f"it holds {strange}", directory)
     try:
-        return tuple(_measured(directory, name) for name in names_in(directory))
+        return tuple(stored_file(directory, name) for name in names_in(directory))
     except OSError as error:
         raise _damaged(f"{Path(error.filename or '').name}: {error.strerror}", directory) from None
 
@@ -70,7 +70,7 @@ def what_differs(directory: Path, files: tuple[StoredFile, ...]) -> str:
 def _altered(directory: Path, files: tuple[StoredFile, ...]) -> str:
     for file in files:
         try:
-            now = _measured(directory, file.path)
+            now = stored_file(directory, file.path)
         except OSError as error:
             return f"{file.path} cannot be read: {error.strerror}"
         if now != file:
@@ -96,7 +96,8 @@ def _sync(folder: Path, name: str) -> None:
             os.close(handle)
 
 
-def _measured(directory: Path, name: str) -> StoredFile:
+def stored_file(directory: Path, name: str) -> StoredFile:
+    """Return one file as it is now. Raises ``OSError``."""
     whole, size = hashlib.sha256(), 0
     progress = Progress(f"reading {name}", (directory / name).lstat().st_size)
 

@@ -45,6 +45,9 @@ class Backup(Outcome):
     verified_at: datetime | None = None
     verified_by: str = ""
     contents: Contents = Contents()
+    record_sha256: str = ""
+    """Of the file that says the same contents, beside the data directory; empty for older backups."""
+    record_bytes: int = 0
     label: str = ""
     """The order's label: a second call with it finds this backup."""
     reason: str = ""

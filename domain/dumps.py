@@ -4,8 +4,9 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
-from domain.entries import Entry
-from domain.order import Outcome, TargetOrder
+from domain.contents import Contents
+from domain.entries import Entry, Source
+from domain.order import Outcome, TargetOrder, Value
 from domain.recovery import Proof
 
 GLOBALS = "globals.sql"
@@ -45,9 +46,23 @@ class RestoreProven(Outcome):
     proofs: tuple[Proof, ...] = ()
 
 
+class Recorded(Value):
+    """What a backup of PostgreSQL held: a file of it, from which an entry that was lost knows it again."""
+
+    id: str
+    store: str
+    kind: str
+    sha256: str
+    """Of the backup's own manifest; of a dump over the list of its other files."""
+    source: Source
+    contents: Contents
+
+
 class Rebuilt(Outcome):
     """Entries made anew from the files that they belong to."""
 
     rebuilt: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     """Directories that stayed without an entry, and why."""
+    disbelieved: tuple[str, ...] = ()
+    """Backups whose record of what they held is not believed, and why; their entries say less."""

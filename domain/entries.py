@@ -11,6 +11,8 @@ from domain.order import Order, Outcome, Value
 
 ENTRY = "dr.json"
 """The file in a backup's directory that says what it is; it is written last."""
+RECORD = "contents.json"
+"""The file of a backup of PostgreSQL that says what it held, for the day that its entry is lost."""
 BASE = "base"
 REBUILT = "rebuilt"
 """The reason of an entry that was made anew from the files; no hand took the backup with it."""

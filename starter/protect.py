@@ -226,10 +226,13 @@ def rebuild_catalogue(stack: str = _STACK, *, as_json: bool = typer.Option(False
             console.print(plain(found.sentence))
             for problem in found.problems:
                 console.print(f"stays without: {plain(problem)}")
+            for strange in found.disbelieved:
+                console.print(f"says less: {plain(strange)}")
 
-        data = {"rebuilt": list(found.rebuilt), "problems": list(found.problems)}
+        data = {name: list(getattr(found, name)) for name in ("rebuilt", "problems", "disbelieved")}
         answer("backup rebuild-catalogue", data, as_json=as_json, human=draw)
-        return Exit.VERIFICATION_FAILED if found.problems else Exit.DONE
+        whole = not found.problems and not found.disbelieved
+        return Exit.DONE if whole else Exit.VERIFICATION_FAILED
 
     raise typer.Exit(orchestrator.run(work))
 

@@ -184,7 +184,7 @@ def _look(target: Target, written: _Written) -> tuple[_Way | None, tuple[str, ..
     here = archive(written.segment_bytes)
     if written.segment not in here.closed and written.segment not in here.partial:
         raise _broken(where, f"segment {written.segment} was received and is not in the archive", "")
-    cut_off = []
+    cut_off: list[str] = []
     for backup in reversed(backups):
         if backup.verified is Level.NONE or backup.system_identifier != written.system_identifier:
             continue

@@ -14,6 +14,7 @@ from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
 from activities.postgres.backup_progress import telling
 from activities.postgres.contents import read_beside, read_contents
+from activities.postgres.recorded import ensure_base_record, write_base
 from activities.postgres.sql import Connection, Sql
 from activities.room import ON_SHELF, refuse_without_room
 from activities.taken import note_taken
@@ -30,7 +31,7 @@ ROLE = "base-backup"
 _LABEL_BACKUP = "dr.backup"
 _LABEL_LABEL = "dr.backup-label"
 _LIMIT_SECONDS = 24 * 3600.0
-_SEEN = "contents.json"
+_SEEN = "seen.json"
 _SPARE = 1.1
 _FACTS = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),
@@ -113,6 +114,9 @@ class Backups:
             raise BackupUnusable(
                 f"backup {entry.id}: {wrong}", where=str(where / entry.path), code="backup-damaged"
             )
+        again = ensure_base_record(where / catalogue.BASE / entry.id, entry)
+        if again != entry:
+            catalogue.record(where, again)
         if entry.verified is not Level.RESTORED:
             entry = catalogue.record_level(where, entry.id, Level.MANIFEST, datetime.now(UTC))
         size = spoken_bytes(entry.bytes)
@@ -236,8 +240,7 @@ class Backups:
             scheduled_for=order.scheduled_for,
             wal_segment_bytes=seen.wal_segment_bytes,
         )
-        _publish(partial, backup)
-        return backup
+        return _publish(partial, backup)
 
     def _stand_back(self, order: BackupOrder) -> None:
         """Refuse once a recovery is open; what this label's job does, or did for a killed attempt, ends."""
@@ -256,13 +259,15 @@ class Backups:
             shutil.rmtree(partial)
 
 
-def _publish(partial: Path, backup: Backup) -> None:
-    """Write the entry last, then give the directory its name."""
+def _publish(partial: Path, backup: Backup) -> Backup:
+    """Write what it held, the entry last, then give the directory its name."""
+    backup = write_base(partial, backup)
     catalogue.write_entry(partial, backup)
     final = partial.rename(partial.with_name(backup.id))
     with plain_files.directory(partial.parent) as directory:
         os.fsync(directory)
     (final / _SEEN).unlink(missing_ok=True)
+    return backup
 
 
 def _refuse_what_cannot_be(target: Target, seen: _Seen) -> None:

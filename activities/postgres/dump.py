@@ -22,6 +22,7 @@ from activities.postgres.dump_jobs import (
     stand_back,
     what_is_wrong,
 )
+from activities.postgres.recorded import write_dump
 from activities.postgres.sql import Connection, Sql
 from activities.room import ON_SHELF, no_room, refuse_without_room
 from activities.shelf_place import id_in, unfinished
@@ -272,7 +273,7 @@ class Dumps:
         if wrong:
             raise BackupUnusable(f"the dump just taken: {wrong}", where=entry.path, code="backup-damaged")
         proven = {"verified": Level.MANIFEST, "verified_at": datetime.now(UTC), "verified_by": READ_BY}
-        return entries.publish(partial, entry.model_copy(update=proven))
+        return entries.publish(partial, write_dump(partial, entry.model_copy(update=proven)))
 
 
 def dump_named(where: Path, entry_id: str) -> Entry:

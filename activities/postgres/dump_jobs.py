@@ -20,7 +20,7 @@ from activities.room import no_room
 from activities.shelf_place import id_in
 from domain.dump_header import HEADER_BYTES, made_at
 from domain.dumps import GLOBALS, DumpOrder
-from domain.entries import Entry
+from domain.entries import RECORD, Entry
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.order import Target
@@ -176,8 +176,9 @@ def what_is_wrong(engine: Engine, target: Target, directory: Path, entry: Entry)
 
     A full read finds what a list of the contents does not: a truncated dump, an altered compressed one.
     """
-    names = [file.path for file in entry.files if file.path != GLOBALS]
-    if len(names) == len(entry.files):
+    paths = [file.path for file in entry.files]
+    names = [path for path in paths if path not in {GLOBALS, RECORD}]
+    if GLOBALS not in paths:
         return f"{GLOBALS} is not among its files"
     for database in entry.contents.databases:
         if database.file not in names:

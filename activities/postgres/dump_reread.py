@@ -12,7 +12,7 @@ from activities.engine import Engine
 from activities.postgres.dump_jobs import heading, last_line, run_on
 from domain.contents import Contents, DatabaseState, TableState
 from domain.dumps import GLOBALS
-from domain.entries import Entry, Source
+from domain.entries import RECORD, Entry, Source
 from domain.errors import BackupUnusable
 from domain.order import Target
 
@@ -60,7 +60,7 @@ class DumpRereading:
         databases: list[DatabaseState] = []
         version = ""
         for file in entry.files:
-            if file.path == GLOBALS:
+            if file.path in {GLOBALS, RECORD}:
                 continue
             said = heading(self._engine, target, directory, file.path)
             name, of = _NAME.search(said), _VERSION.search(said)

@@ -11,13 +11,14 @@ from activities.selftest.stage import Stage
 from activities.selftest.trial import Answer, Check, Damage, Trials, by_judgement, by_text
 from activities.tokens import Tokens
 from domain.dumps import GLOBALS, EntryTargetOrder
-from domain.entries import Entry, files_sha256
+from domain.entries import RECORD, Entry, files_sha256
 from domain.order import Target
 
 CHECKSUMS = "size and SHA-256 of every file"
 FULL_READ = "pg_restore reads all of a dump"
 RESTORE = "dump restored and compared"
 _KEPT = 0.6
+_BESIDE = {GLOBALS, RECORD}
 _TWENTY = b"\x1f\x8b" + bytes(18)
 _BEFORE, _AFTER = b"specimen 77 ", b"specimen 78 "
 
@@ -48,7 +49,7 @@ class DumpTrials:
 
     def _files(self, target: Target, entry: Entry, named: str) -> None:
         directory = entries.directory_of(Path(target.shelf), entry)
-        largest = max((f for f in entry.files if f.path != GLOBALS), key=lambda file: file.bytes)
+        largest = max((f for f in entry.files if f.path not in _BESIDE), key=lambda file: file.bytes)
         victim = directory / largest.path
         asked = {CHECKSUMS: _checksums(directory, entry), FULL_READ: self._read(target, directory, entry)}
         for check, ask in asked.items():
@@ -67,7 +68,7 @@ class DumpTrials:
         """Change one word of a row: the file reads to its end, and where its record agrees only rows tell."""
         target, entry = self._good.target, self._good.plain
         directory = entries.directory_of(Path(target.shelf), entry)
-        victim = max((f for f in entry.files if f.path != GLOBALS), key=lambda file: file.bytes)
+        victim = max((f for f in entry.files if f.path not in _BESIDE), key=lambda file: file.bytes)
         asked = {
             CHECKSUMS: _checksums(directory, entry),
             RESTORE: self.restored(entry, agreeing=True),

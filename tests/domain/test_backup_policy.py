@@ -91,6 +91,14 @@ def test_a_file_that_says_some_of_it_keeps_the_rest_as_usual() -> None:
     assert (base.at, base.catch_up) == (WORK[Job.POSTGRES_BASE].usual, timedelta(minutes=10))
 
 
+def test_segments_are_closed_by_the_clock_only_where_a_time_is_given() -> None:
+    assert policy(SOUND).wal_switch_every is None
+    assert policy(SOUND.replace("keep_redis: 7", "wal_switch_every: 1h")).wal_switch_every == timedelta(
+        hours=1
+    )
+    assert "backup.wal_switch_every" in refusal("keep_redis: 7", "wal_switch_every: 0s").what
+
+
 def test_a_job_that_is_struck_out_does_not_run() -> None:
     assert policy(SOUND.replace('{at: "5 * * * *", jitter: 30s}', "null")).timing(Job.REDIS) is None
 

@@ -143,8 +143,11 @@ def test_a_backup_from_a_branch_that_was_left_cannot_be_rolled_forward() -> None
     archive = Archive(segments(1, range(3, 9)) | segments(2, range(6, 9)), (), history)
     after = chain(archive, 7, on=2)
     assert "after timeline 1 had been left" in after.problem
+    assert after.astray
     assert "not an ancestor" in chain(archive, 7, of=2, on=3).problem
+    assert chain(archive, 7, of=2, on=3).astray, "no WAL is missing"
     assert "00000004.history is missing" in chain(archive, on=4).problem
+    assert not chain(archive, on=4).astray, "its history is"
 
 
 def test_gaps_are_said_as_ranges_and_only_the_first_few() -> None:

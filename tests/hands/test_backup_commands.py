@@ -16,6 +16,8 @@ from domain.contents import Contents, DatabaseState, TableState
 from domain.dumps import Rebuilt
 from domain.entries import Entry, EntryList, Source, StoredFile
 from domain.errors import BackupUnusable
+from domain.jobs import Job
+from domain.wal_archive import Archived
 from starter import orchestrator, protect
 from starter.answer import Exit, exit_of
 from worker.settings import Settings
@@ -140,12 +142,25 @@ def test_programs_are_told_where_the_data_of_a_base_backup_lies() -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-@pytest.mark.parametrize(("problems", "status"), [((), 0), (("20261122T030000Z-rdb: it is none",), 8)])
+@pytest.mark.parametrize(
+    ("problems", "disbelieved", "status"),
+    [
+        ((), (), 0),
+        (("20261122T030000Z-rdb: it is none",), (), 8),
+        ((), (f"{NAME}: its contents.json is not believed: it is none",), 8),
+    ],
+)
 def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
-    monkeypatch: pytest.MonkeyPatch, problems: tuple[str, ...], status: int, flags: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    problems: tuple[str, ...],
+    disbelieved: tuple[str, ...],
+    status: int,
+    flags: list[str],
 ) -> None:
     async def rebuilt(*_: object) -> Rebuilt:
-        return Rebuilt(sentence="1 entries were rebuilt", rebuilt=(NAME,), problems=problems)
+        return Rebuilt(
+            sentence="1 entries were rebuilt", rebuilt=(NAME,), problems=problems, disbelieved=disbelieved
+        )
 
     def run(work: Callable[[None, None], Coroutine[None, None, Exit]]) -> Exit:
         return asyncio.run(work(None, None))
@@ -155,11 +170,40 @@ def test_a_catalogue_that_is_not_whole_after_its_rebuilding_is_no_success(
     said = CliRunner().invoke(protect.app, ["rebuild-catalogue", *flags])
     assert said.exit_code == status
     if flags:
-        assert json.loads(said.stdout)["data"] == {"rebuilt": [NAME], "problems": list(problems)}
+        data = {"rebuilt": [NAME], "problems": list(problems), "disbelieved": list(disbelieved)}
+        assert json.loads(said.stdout)["data"] == data
     else:
-        assert [line for line in said.stdout.splitlines() if line.startswith("stays without: ")] == [
-            f"stays without: {one}" for one in problems
-        ]
+        told = [f"stays without: {one}" for one in problems] + [f"says less: {one}" for one in disbelieved]
+        assert " ".join(said.stdout.split()) == " ".join(["1 entries were rebuilt", *told])
+
+
+def test_every_kind_of_backup_by_hand_takes_the_lock_of_its_job() -> None:
+    jobs = [what.job for what in protect.What]
+    assert len(set(jobs)) == len(jobs)
+    assert set(Job) - set(jobs) == {Job.OFFSITE, Job.VERIFICATION, Job.RETENTION}
+
+
+def test_the_archive_is_seen_to_by_hand_under_its_own_lock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[object] = []
+
+    async def start(*given: object) -> None:
+        begun.extend((given[2], given[4]))
+
+    async def result_of(_: object) -> Archived:
+        return Archived(sentence="WAL is archived to 0/3000060", slot="s", received_lsn="0/3000060")
+
+    def run(work: Callable[[None, Settings], Coroutine[None, None, Exit]]) -> Exit:
+        return asyncio.run(work(None, Settings(state=tmp_path, default_stack="lab")))
+
+    monkeypatch.setattr(orchestrator, "start", start)
+    monkeypatch.setattr(orchestrator, "result_of", result_of)
+    monkeypatch.setattr(orchestrator, "run", run)
+    said = CliRunner().invoke(protect.app, ["now", "wal", "--json"])
+    assert said.exit_code == 0
+    assert begun == ["ArchiveWal", "backup/lab/postgres/wal"]
+    assert json.loads(said.stdout)["data"]["received_lsn"] == "0/3000060"
 
 
 def test_runs_for_one_stack_meet_in_one_workflow_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from activities.catalogue import list_backups
+from activities.catalogue import list_backups, record
+from activities.offsite_shelf import Shelved, look_inside
+from activities.postgres.recorded import write_base
+from domain.entries import RECORD
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.offsite_copies import FarFile, FarManifest
 from domain.sealing import HEADER_BYTES
@@ -43,6 +46,23 @@ def test_a_base_backup_and_its_wal_come_back_to_an_empty_shelf(place: Place) -> 
     assert backup.id == BASE
     modes = {path.stat().st_mode & 0o777 for path in (place.shelf / "postgres").rglob("*")}
     assert modes == {0o700, 0o600}
+
+
+def test_what_a_base_backup_held_goes_and_comes_with_it(place: Place) -> None:
+    (backup,) = list_backups(place.shelf)
+    directory = place.shelf / "postgres" / "base" / BASE
+    held = backup.contents.model_copy(update={"roles": ("postgres",)})
+    known = write_base(directory, backup.model_copy(update={"contents": held}))
+    record(place.shelf, known)
+    place.copy()
+    said = (directory / RECORD).read_bytes()
+    lose(place)
+    place.fetch()
+    assert (directory / RECORD).read_bytes() == said
+    assert list_backups(place.shelf) == [known]
+    (directory / RECORD).write_bytes(b"cut")
+    with pytest.raises(BackupUnusable, match=RECORD):
+        look_inside(Shelved("postgres", "base", BASE, directory))
 
 
 def test_what_is_there_already_stays_as_it_is(place: Place) -> None:

@@ -20,7 +20,7 @@ from activities.postgres.dump import Dumps
 from domain.backups import Level
 from domain.contents import TableState
 from domain.dumps import GLOBALS, DumpKind
-from domain.entries import ENTRY, Entry
+from domain.entries import ENTRY, RECORD, Entry
 from domain.errors import Refused, Unavailable
 from tests.faults.record import Seen
 from tests.hands.faults_at_hands.test_disk import mounted
@@ -57,7 +57,7 @@ def test_a_dump_holds_every_database_and_the_globals_with_what_they_held(
     made = dumps.ensure_dump(wanted(server, reason="test", scheduled_for=datetime(2026, 11, 22, tzinfo=UTC)))
     assert (made.store, made.kind, made.verified) == ("postgres", "daily", Level.MANIFEST)
     assert made.scheduled_for == datetime(2026, 11, 22, tzinfo=UTC)
-    assert [file.path for file in made.files] == ["chat.dump", GLOBALS, "postgres.dump"]
+    assert [file.path for file in made.files] == ["chat.dump", RECORD, GLOBALS, "postgres.dump"]
     assert made.source.system_identifier == str(
         server.ask("SELECT system_identifier FROM pg_control_system()")
     )
@@ -269,7 +269,7 @@ def test_names_with_quotes_blanks_and_connection_strings_are_dumped_and_nothing_
     assert only.rows == 2
     assert only.digest not in {"", "sum64:0"}
     assert held.file.startswith("oid-")
-    assert {file.path for file in made.files} == {"chat.dump", GLOBALS, "postgres.dump", held.file}
+    assert {file.path for file in made.files} == {"chat.dump", GLOBALS, RECORD, "postgres.dump", held.file}
     assert int(str(server.ask("SELECT count(*) FROM users"))) == 200
     seen(f"{held.name!r} was dumped into {held.file}")
 

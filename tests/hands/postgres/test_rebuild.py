@@ -18,7 +18,7 @@ from activities.tokens import Tokens
 from domain.backups import BackupOrder, Level, VerifyBackupOrder
 from domain.contents import Contents
 from domain.dumps import EntryTargetOrder
-from domain.entries import ENTRY
+from domain.entries import ENTRY, RECORD
 from domain.order import TargetOrder
 from domain.verification_base import ProveBaseOrder
 from tests.hands.postgres.conftest import Server
@@ -55,8 +55,9 @@ def test_a_base_backup_is_known_again_by_its_own_files(
     )  # fmt: skip
     for name in same:
         assert getattr(again, name) == getattr(made, name), name
-    assert (again.verified, again.contents, again.reason) == (Level.NONE, Contents(), "rebuilt")
-    assert again.server_version == made.server_version.partition(".")[0]
+    assert (again.verified, again.contents, again.reason) == (Level.NONE, made.contents, "rebuilt")
+    assert (again.server_version, again.image_id) == (made.server_version, made.image_id)
+    assert (again.record_sha256, again.record_bytes) == (made.record_sha256, made.record_bytes)
     # A recovery takes only what ended before the damage began; the manifest is what is written last.
     written = (catalogue.data_directory(shelf, made.id) / "backup_manifest").stat().st_mtime
     assert again.ended_at >= datetime.fromtimestamp(written, UTC) >= made.started_at
@@ -65,7 +66,42 @@ def test_a_base_backup_is_known_again_by_its_own_files(
     proven = BaseChecks(engine, sql, tokens, state).verify_base_restored(
         ProveBaseOrder(target=server.target, entry_id=made.id)
     )
-    # What was counted beside it is lost with its entry: it restores, and there is nothing to compare it with.
+    # What was counted lies beside it, and was compared.
+    assert proven.passed, proven.sentence
+    assert {proof.name: proof.passed for proof in proven.proofs}["contents"]
+    assert catalogue.find_backup(shelf, made.id).verified is Level.RESTORED
+    record = catalogue.data_directory(shelf, made.id).with_name(RECORD)
+    said_before = record.read_bytes()
+    record.write_bytes(b"another")
+    assert backups.verify_backup(order).verified is Level.RESTORED
+    assert record.read_bytes() == said_before, "the entry says the same, so it is written again"
+
+
+def test_a_base_backup_without_its_record_or_with_a_strange_one_restores_and_is_not_called_proven(
+    server: Server, engine: Engine, sql: Sql, tokens: Tokens, state: Path, rebuilding: Rebuilding
+) -> None:
+    backups = Backups(engine, sql, tokens, state)
+    made = backups.ensure_base_backup(BackupOrder(target=server.target, label="nightly"))
+    shelf = Path(server.target.shelf)
+    record = catalogue.data_directory(shelf, made.id).with_name(RECORD)
+    lost(shelf)
+    record.write_text("no record at all")
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert (said.rebuilt, said.problems) == ((made.id,), ())
+    assert said.disbelieved[0].startswith(f"{made.id}: its {RECORD} is not believed")
+    assert catalogue.find_backup(shelf, made.id).contents == Contents()
+    lost(shelf)
+    record.unlink()
+    said = rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target))
+    assert (said.rebuilt, said.problems, said.disbelieved) == ((made.id,), (), ())
+    again = catalogue.find_backup(shelf, made.id)
+    assert (again.contents, again.server_version) == (Contents(), made.server_version.partition(".")[0])
+    order = VerifyBackupOrder(target=server.target, backup_id=made.id)
+    assert backups.verify_backup(order).verified is Level.MANIFEST
+    proven = BaseChecks(engine, sql, tokens, state).verify_base_restored(
+        ProveBaseOrder(target=server.target, entry_id=made.id)
+    )
+    # Nothing was recorded: it restores, and there is nothing to compare it with.
     assert not proven.passed
     assert {proof.passed for proof in proven.proofs} == {True, None}
     assert {proof.name: proof.passed for proof in proven.proofs}["contents"] is None
@@ -98,13 +134,36 @@ def test_a_dump_is_known_again_and_names_its_databases(
     assert {(one.name, one.file) for one in again.contents.databases} == {
         (one.name, one.file) for one in made.contents.databases
     }
+    assert (again.source, again.contents) == (made.source, made.contents)
+    assert (again.verified, again.reason) == (Level.NONE, "rebuilt")
+    wanted_entry = EntryTargetOrder(target=server.target, entry_id=made.id)
+    proven = DumpChecks(engine, sql, tokens, state).verify_restored(wanted_entry)
+    assert proven.passed, proven.sentence
+    assert {proof.name: proof.passed for proof in proven.proofs}["digests"]
+    assert entries.find_entry(shelf, made.id).verified is Level.RESTORED
+
+
+def test_a_dump_without_its_record_is_known_by_the_rows_in_it(
+    server: Server,
+    dumps: Dumps,
+    engine: Engine,
+    sql: Sql,
+    tokens: Tokens,
+    state: Path,
+    rebuilding: Rebuilding,
+) -> None:
+    made = dumps.ensure_dump(wanted(server))
+    shelf = Path(server.target.shelf)
+    lost(shelf)
+    (shelf / made.path / RECORD).unlink()
+    assert rebuilding.ensure_catalogue_rebuilt(TargetOrder(target=server.target)).rebuilt == (made.id,)
+    again = entries.find_entry(shelf, made.id)
     assert again.source.version.partition(" ")[0] == made.source.version.partition(" ")[0]
     # The rows are counted in the dump: what it has is what must come back.
     for one in made.contents.databases:
         (found,) = (other for other in again.contents.databases if other.name == one.name)
         assert {t.name: t.rows for t in found.tables} == {t.name: t.rows for t in one.tables}
     assert set(made.contents.roles) == set(again.contents.roles)
-    assert (again.verified, again.reason) == (Level.NONE, "rebuilt")
     wanted_entry = EntryTargetOrder(target=server.target, entry_id=made.id)
     assert dumps.verify_dump(wanted_entry).verified is Level.MANIFEST
     proven = DumpChecks(engine, sql, tokens, state).verify_restored(wanted_entry)
