@@ -7,7 +7,8 @@ from temporalio.client import Client
 
 from domain.jobs import Job, lock_of
 from domain.objects_copy import STORE as OBJECTS
-from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched, OffsiteList
+from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched
+from domain.offsite_look import OffsiteList
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
