@@ -73,6 +73,9 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
                     checked[entry.checked] + _beside(entry) if entry.finished else "[yellow]unfinished[/]",
                 )
             console.print(table)
+            for entry in found.entries:
+                if entry.wal and entry.follows is not True:
+                    console.print(f"[red]the WAL of {plain(entry.id)} off-site[/]: {plain(entry.wal)}")
             console.print(plain(found.sentence))
 
         answer("offsite list", found, as_json=as_json, human=draw)
