@@ -106,7 +106,7 @@ class Collected:
             return "the host provides it, as the stack file says"
         if host_has(path) or _is_socket(path):
             return "it is the host's own"
-        return "the service writes there, so it is data" if writable and _is_directory(path) else ""
+        return "the service writes there, so it is data" if writable and _is_data(path) else ""
 
     def _mounted(self, path: str, *, writable: bool) -> list[str]:
         try:
@@ -263,11 +263,13 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _is_directory(path: str) -> bool:
+def _is_data(path: str) -> bool:
+    """Tell whether what a service writes to is no single file of a configuration."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - what Docker mounts there
+        found = os.stat(path)  # noqa: PTH116 - what Docker mounts there
     except (OSError, ValueError):
         return False
+    return stat.S_ISDIR(found.st_mode) or found.st_size > _FILE_BYTES
 
 
 def _text_of(path: str) -> str | None:

@@ -25,14 +25,13 @@ from domain.offsite_copies import (
     WAL,
     FarEntry,
     FarManifest,
-    ListFarOrder,
-    OffsiteList,
     OffsiteOrder,
     context_of,
     entry_root,
     manifest_key,
     place_of,
 )
+from domain.offsite_look import ListFarOrder, OffsiteList, Unlisted
 from domain.verification import ARCHIVED_FOR
 from domain.wal import is_segment
 
@@ -73,32 +72,19 @@ class OffsiteListing:
                 sizes = found.sizes(entry)
                 if sizes is not None:
                     entries[place] = self._checked(order, bucket, entry, sizes, found.contents)
-        lost = None
-        if order.unlisted:
-            copies = [one for one in entries if one.finished and (one.store, one.kind) == (OBJECTS, COPY)]
-            lost = unlisted(
-                self._side, order, copies, found.contents, lambda one: self._listed_by(order, bucket, one)
-            )
-        whole = sum(entry.finished for entry in entries)
-        segments, segment_bytes, newest = found.wal
-        content_bytes = sum(found.contents.values())
-        objects = f", {len(found.contents):,} contents of objects of {spoken_bytes(content_bytes)}"
-        return OffsiteList(
-            sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
-            f" {segments} WAL segments of {spoken_bytes(segment_bytes)}"
-            + (objects if found.contents else "")
-            + (f"; {lost.sentence}" if lost is not None and lost.count else "")
-            + (f"; the newest {_ENTRIES_NAMED} are named" if len(entries) > _ENTRIES_NAMED else ""),
-            # A year of hourly copies is more than a history takes.
-            entries=tuple(entries[:_ENTRIES_NAMED]),
-            segments=segments,
-            segment_bytes=segment_bytes,
-            newest_segment=newest,
-            contents=len(found.contents),
-            content_bytes=content_bytes,
-            unlisted=lost,
-            strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
-        )
+        lost = self._unlisted(order, bucket, entries, found.contents) if order.unlisted else None
+        return _told(found, entries, lost)
+
+    def _unlisted(
+        self, order: OffsiteOrder, bucket: Bucket, entries: list[FarEntry], there: dict[str, int]
+    ) -> Unlisted:
+        copies = [one for one in entries if one.finished and (one.store, one.kind) == (OBJECTS, COPY)]
+
+        def listed_by(entry: FarEntry) -> dict[str, int]:
+            manifest = read_manifest(order, bucket, self._side.keys.find, entry)
+            return self._wanted(bucket, manifest) if manifest.contents is not None else {}
+
+        return unlisted(self._side, order, copies, there, listed_by)
 
     def _checked(
         self,
@@ -128,10 +114,6 @@ class OffsiteListing:
         except DrError as error:
             return {"follows": None, "wal": error.what}
         return {"follows": not wrong, "wal": wrong or seen}
-
-    def _listed_by(self, order: OffsiteOrder, bucket: Bucket, entry: FarEntry) -> dict[str, int]:
-        manifest = read_manifest(order, bucket, self._side.keys.find, entry)
-        return self._wanted(bucket, manifest) if manifest.contents is not None else {}
 
     def _wanted(self, bucket: Bucket, manifest: FarManifest) -> dict[str, int]:
         """Return what the listing of a far copy names; nothing without one."""
@@ -218,6 +200,29 @@ class _Found:
     def sizes(self, entry: FarEntry) -> dict[str, int] | None:
         """Return the sizes of an entry's objects by their names, of the newest few entries of each kind."""
         return self._sizes[entry.store, entry.kind].get(entry.id)
+
+
+def _told(found: _Found, entries: list[FarEntry], lost: Unlisted | None) -> OffsiteList:
+    whole = sum(entry.finished for entry in entries)
+    segments, segment_bytes, newest = found.wal
+    content_bytes = sum(found.contents.values())
+    objects = f", {len(found.contents):,} contents of objects of {spoken_bytes(content_bytes)}"
+    return OffsiteList(
+        sentence=f"{whole} whole copies off-site ({len(entries) - whole} unfinished),"
+        f" {segments} WAL segments of {spoken_bytes(segment_bytes)}"
+        + (objects if found.contents else "")
+        + (f"; {lost.sentence}" if lost is not None and lost.count else "")
+        + (f"; the newest {_ENTRIES_NAMED} are named" if len(entries) > _ENTRIES_NAMED else ""),
+        # A year of hourly copies is more than a history takes.
+        entries=tuple(entries[:_ENTRIES_NAMED]),
+        segments=segments,
+        segment_bytes=segment_bytes,
+        newest_segment=newest,
+        contents=len(found.contents),
+        content_bytes=content_bytes,
+        unlisted=lost,
+        strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
+    )
 
 
 def read_manifest(order: OffsiteOrder, bucket: Bucket, find: FindKey, entry: FarEntry) -> FarManifest:

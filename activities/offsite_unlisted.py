@@ -6,7 +6,8 @@ from activities.offsite_side import FarSide
 from activities.pulse import beat
 from domain.errors import DrError
 from domain.offsite_contents import contents_root, names_under
-from domain.offsite_copies import FarEntry, OffsiteOrder, Unlisted
+from domain.offsite_copies import FarEntry, OffsiteOrder
+from domain.offsite_look import Unlisted
 
 _AT_MOST = 500
 """So many listings are read, the newest first."""

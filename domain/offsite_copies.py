@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from domain.backups import PassedOver, spoken_bytes
+from domain.backups import PassedOver
 from domain.offsite import OffsitePolicy
 from domain.order import Outcome, TargetOrder, Value
 from domain.paths import is_part
@@ -28,13 +28,6 @@ class OffsiteOrder(TargetOrder):
     """Act on the far copies of the target's backups."""
 
     policy: OffsitePolicy
-
-
-class ListFarOrder(OffsiteOrder):
-    """Look at the far side."""
-
-    unlisted: bool = False
-    """Read what every copy lists, to find contents that none does."""
 
 
 class CopyOrder(OffsiteOrder):
@@ -129,40 +122,6 @@ class FarEntry(Value):
     """Of a base backup that was compared: the WAL there goes on from it; ``None`` was not looked at."""
     wal: str = ""
     """What was seen of that."""
-
-
-class Unlisted(Value):
-    """Contents that no whole copy lists: of copies that are gone, or of one that never was finished."""
-
-    count: int = 0
-    bytes: int = 0
-    unread: int = 0
-    """So many copies could not be asked; what they list is counted as well."""
-
-    @property
-    def sentence(self) -> str:
-        """Say it; nothing where there is none."""
-        if not self.count:
-            return ""
-        doubt = f" of those that could be read ({self.unread} could not)" if self.unread else ""
-        return (
-            f"{self.count:,} contents of objects of {spoken_bytes(self.bytes)} are listed by no whole"
-            f" copy{doubt}; nothing of ours removes them"
-        )
-
-
-class OffsiteList(Outcome):
-    """What the far side holds of a stack: entries newest first, and the WAL."""
-
-    entries: tuple[FarEntry, ...] = ()
-    segments: int = 0
-    segment_bytes: int = 0
-    newest_segment: str = ""
-    contents: int = 0
-    content_bytes: int = 0
-    unlisted: Unlisted | None = None
-    """``None`` was not looked at."""
-    strangers: tuple[PassedOver, ...] = ()
 
 
 class CopiedOffsite(Outcome):

@@ -7,7 +7,8 @@ from domain.durations import spoken
 from domain.entries import Entry
 from domain.objects_copy import KIND as COPY
 from domain.objects_copy import STORE as OBJECTS
-from domain.offsite_copies import FarEntry, FetchOrder, OffsiteList
+from domain.offsite_copies import FarEntry, FetchOrder
+from domain.offsite_look import OffsiteList
 from domain.verification import ARCHIVED_FOR, Checked
 
 _READ_AT_ONCE = timedelta(days=80)

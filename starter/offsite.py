@@ -7,7 +7,8 @@ from temporalio.client import Client
 
 from domain.jobs import Job, lock_of
 from domain.objects_copy import STORE as OBJECTS
-from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched, OffsiteList
+from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched
+from domain.offsite_look import OffsiteList
 from starter import orchestrator
 from starter.answer import Exit, answer, plain, say
 from worker.settings import Settings
@@ -72,6 +73,9 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
                     checked[entry.checked] + _beside(entry) if entry.finished else "[yellow]unfinished[/]",
                 )
             console.print(table)
+            for entry in found.entries:
+                if entry.wal and entry.follows is not True:
+                    console.print(f"[red]the WAL of {plain(entry.id)} off-site[/]: {plain(entry.wal)}")
             console.print(plain(found.sentence))
 
         answer("offsite list", found, as_json=as_json, human=draw)

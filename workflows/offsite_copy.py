@@ -12,15 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.offsite_list import OffsiteListing
     from activities.offsite_ready import OffsiteReadiness
     from domain.offsite import OffsitePolicy
-    from domain.offsite_copies import (
-        CopiedOffsite,
-        CopyOrder,
-        Fetched,
-        FetchOrder,
-        ListFarOrder,
-        OffsiteList,
-        OffsiteOrder,
-    )
+    from domain.offsite_copies import CopiedOffsite, CopyOrder, Fetched, FetchOrder, OffsiteOrder
+    from domain.offsite_look import ListFarOrder, OffsiteList
     from domain.order import Facts
     from workflows.backup import BackupRequest, load
     from workflows.errand import errand

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.verification_far import FarChecks
     from domain.entries import Entry
     from domain.jobs import Job
-    from domain.offsite_copies import ListFarOrder
+    from domain.offsite_look import ListFarOrder
     from domain.order import Facts
     from domain.verification import Checked, Looked
     from domain.verification_due import allowed_age

@@ -13,7 +13,8 @@ from domain.entries import Entry
 from domain.objects_copy import ObjectVersion
 from domain.offsite import OffsitePolicy, early_expiry
 from domain.offsite_contents import ContentNames, contents_in, contents_root, wanted_rules
-from domain.offsite_copies import FarEntry, OffsiteList, place_of
+from domain.offsite_copies import FarEntry, place_of
+from domain.offsite_look import OffsiteList
 from domain.sealing import BackupKey, sealed_bytes
 from domain.stack import Name
 from domain.verification_far import look_far

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.offsite_copies import FarEntry, OffsiteList
+from domain.offsite_copies import FarEntry
+from domain.offsite_look import OffsiteList
 from domain.verification_far import far_pick, look_far
 from tests.domain.test_verification import entry
 

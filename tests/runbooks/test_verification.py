@@ -15,7 +15,7 @@ from domain.dumps import RestoreProven
 from domain.entries import KINDS
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable
 from domain.notify import Occasion
-from domain.offsite_copies import OffsiteList
+from domain.offsite_look import OffsiteList
 from domain.order import TargetOrder
 from domain.recovery import Judged
 from domain.stack import Kind, Service

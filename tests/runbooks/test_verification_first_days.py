@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.backups import PassedOver, ShelfOrder
 from domain.entries import EntryList
 from domain.jobs import Job
-from domain.offsite_copies import ListFarOrder, OffsiteList
+from domain.offsite_look import ListFarOrder, OffsiteList
 from tests.runbooks.verification_stage import HOUR, OFFSITE, Night, night_on
 from worker.verification_store import last_verification
 

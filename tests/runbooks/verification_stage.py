@@ -23,7 +23,8 @@ from domain.errors import DrError, Refused
 from domain.incident import Told
 from domain.jobs import Job
 from domain.offsite import OffsitePolicy
-from domain.offsite_copies import FarEntry, ListFarOrder, OffsiteList
+from domain.offsite_copies import FarEntry
+from domain.offsite_look import ListFarOrder, OffsiteList
 from domain.order import Facts, StackOrder, TargetOrder
 from domain.recovery import Judged, Proof
 from domain.stack import Kind, Service, Stack

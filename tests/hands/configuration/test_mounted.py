@@ -149,3 +149,8 @@ def test_a_single_file_is_kept_whether_the_service_may_write_it_or_not(tmp_path:
         assert member == f"outside{outside}/{name}"
         assert found.members[member].content == name.encode()
     assert (found.lacks, found.left_out) == ([], [])
+    (outside / "large.db").write_bytes(bytes(5 * 1024 * 1024))
+    found.take_mounted(str(outside / "large.db"), writable=True)
+    assert (found.lacks, len(found.left_out)) == ([], 1), "what is written and large is data"
+    found.take_mounted(str(outside / "large.db"), writable=False)
+    assert len(found.lacks) == 1

@@ -22,15 +22,8 @@ from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.backups import Backup, Level
 from domain.offsite import OffsitePolicy
-from domain.offsite_copies import (
-    CopiedOffsite,
-    CopyOrder,
-    Fetched,
-    FetchOrder,
-    ListFarOrder,
-    OffsiteList,
-    OffsiteOrder,
-)
+from domain.offsite_copies import CopiedOffsite, CopyOrder, Fetched, FetchOrder, OffsiteOrder
+from domain.offsite_look import ListFarOrder, OffsiteList
 from domain.order import PostgresTarget, Target, Token
 from domain.recovery import Judged
 from tests.hands.offsite.hostile import Weather, until

@@ -11,7 +11,7 @@ import pytest
 
 from activities import entries
 from domain.errors import BackupUnusable, Refused, Unavailable, VerificationFailed
-from domain.offsite_copies import Unlisted
+from domain.offsite_look import Unlisted
 from domain.sealing import MAGIC, sealed_bytes
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make

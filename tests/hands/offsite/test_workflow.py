@@ -18,7 +18,8 @@ from activities.offsite_list import OffsiteListing
 from activities.offsite_ready import OffsiteReadiness
 from domain import names
 from domain.errors import Refused
-from domain.offsite_copies import CopiedOffsite, Fetched, OffsiteList
+from domain.offsite_copies import CopiedOffsite, Fetched
+from domain.offsite_look import OffsiteList
 from domain.order import Facts, StackOrder
 from domain.recovery import Judged
 from domain.stack import Kind, Service, Stack
