@@ -13,7 +13,7 @@ import pytest
 from domain.entries import KINDS
 from tests.e2e.test_shelf_lost import OFFSITE
 from tests.faults.harness.enumeration import boundaries, spread
-from tests.faults.harness.plan import Plan, Side
+from tests.faults.harness.plan import Effect, Plan, Side
 from tests.faults.harness.stand import FaultStand
 from tests.faults.record import Seen
 from tests.faults.test_backup_kills import (
@@ -72,11 +72,10 @@ class Afar:
         assert [one for one in listed if not one["finished"] or one["checked"] is False] == []
         assert {f"{one['store']}/{one['kind']}" for one in listed if one["checked"]} == WANTED
         client, bucket = self.place.client, self.place.bucket
-        versions = client.list_object_versions(Bucket=bucket)
-        assert not versions["IsTruncated"]
-        names = [one["Key"] for one in versions["Versions"]]
+        pages = list(client.get_paginator("list_object_versions").paginate(Bucket=bucket))
+        names = [one["Key"] for page in pages for one in page["Versions"]]
         assert len(set(names)) == len(names), "an object was written twice"
-        assert not versions.get("DeleteMarkers")
+        assert not any(page.get("DeleteMarkers") for page in pages)
         assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
@@ -145,6 +144,10 @@ class Copying(Far):
 
     def begin(self) -> None:
         self.afar.take("redis")
+
+    def undisturbed(self) -> list[Effect]:
+        # A segment is closed when there is something in it: not in every run.
+        return [effect for effect in super().undisturbed() if "/wal/" not in effect.label]
 
     def judge(self, did: Did) -> None:
         super().judge(did)
