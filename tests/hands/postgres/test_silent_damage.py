@@ -307,7 +307,7 @@ def test_a_volume_that_was_initialised_anew_is_not_called_healthy(
 
 
 def test_a_server_without_a_free_connection_says_so(server: Server, diagnosis: Diagnosis) -> None:
-    held = []
+    held: list[psycopg.Connection[tuple[object, ...]]] = []
     try:
         with suppress(psycopg.OperationalError):
             while len(held) < 100:
