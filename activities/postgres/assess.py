@@ -50,7 +50,8 @@ REPAIRED = "reindexed"
 """Record of a stack whose indexes were rebuilt: what its log said before is explained by it."""
 _CONNECT_SECONDS = 6
 _DATABASES: LiteralString = (
-    "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname <> %s, datname"
+    "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2"
+    " ORDER BY datname <> %s, datname"
 )
 
 

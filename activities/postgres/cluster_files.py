@@ -38,9 +38,10 @@ SELECT w.page, r.bytes IS NULL OR length(r.bytes) < w.wanted
  WHERE r.bytes IS NULL OR length(r.bytes) < w.wanted
     OR r.bytes = decode(repeat('00', length(r.bytes)), 'hex')
  ORDER BY w.page"""
+# Whose limit is -2 was half dropped, and is to be dropped again.
 _DIRECTORIES: LiteralString = """
 SELECT datname, 'base/' || oid FROM pg_database
- WHERE dattablespace = 1663
+ WHERE dattablespace = 1663 AND datconnlimit <> -2
    AND coalesce((pg_stat_file('base/' || oid || '/PG_VERSION', true)).size, 0) = 0
  ORDER BY datname"""
 _CLOSED: LiteralString = (

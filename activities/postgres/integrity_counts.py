@@ -29,7 +29,10 @@ SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname,
        (SELECT array_agg(a.attname ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY u(num, n)
           JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num),
        (SELECT array_agg(a.attname ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u(num, n)
-          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)
+          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num),
+       (SELECT array_agg(format('OPERATOR(%I.%s)', on_.nspname, o.oprname) ORDER BY u.n)
+          FROM unnest(k.conpfeqop) WITH ORDINALITY u(op, n)
+          JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace on_ ON on_.oid = o.oprnamespace)
   FROM pg_constraint k
   JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
   JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
@@ -177,9 +180,9 @@ def check_foreign_keys(connection: Connection) -> Proof:
     """Look for rows whose referenced row is missing, for every validated foreign key, by the heap alone."""
     keys = connection.execute(_FOREIGN_KEYS).fetchall()
     orphans: list[str] = []
-    for place, (name, schema, table, other_schema, other, columns, others) in enumerate(keys, 1):
+    for place, (name, schema, table, other_schema, other, *pairs) in enumerate(keys, 1):
         beat(f"following {table}.{name}, {place} of {len(keys)} foreign keys")
-        query = _anti_join((str(schema), str(table)), (str(other_schema), str(other)), columns, others)
+        query = _anti_join((str(schema), str(table)), (str(other_schema), str(other)), *map(_names, pairs))
         with connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(HEAP_ONLY)
@@ -194,16 +197,26 @@ def check_foreign_keys(connection: Connection) -> Proof:
 
 
 def _anti_join(
-    child: tuple[str, str], parent: tuple[str, str], columns: object, others: object
+    child: tuple[str, str],
+    parent: tuple[str, str],
+    columns: list[str],
+    others: list[str],
+    operators: list[str],
 ) -> sql.Composed:
-    pairs = list(zip(_names(columns), _names(others), strict=True))
-    given = sql.SQL(" AND ").join(sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(a)) for a, _ in pairs)
+    given = sql.SQL(" AND ").join(sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(a)) for a in columns)
+    # The key's own operators: those of an extension need not be on the search path.
     same = sql.SQL(" AND ").join(
-        sql.SQL("p.{} = c.{}").format(sql.Identifier(b), sql.Identifier(a)) for a, b in pairs
+        sql.SQL("p.{} {} c.{}").format(sql.Identifier(b), _as_written(operator), sql.Identifier(a))
+        for a, b, operator in zip(columns, others, operators, strict=True)
     )
     return sql.SQL("SELECT count(*) FROM {} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {})").format(
         sql.Identifier(*child), given, sql.Identifier(*parent), same
     )
+
+
+def _as_written(operator: str) -> sql.SQL:
+    """Return an operator as the catalog wrote it, which quoted what had to be."""
+    return sql.SQL(operator)
 
 
 def _names(value: object) -> list[str]:

@@ -68,7 +68,7 @@ def lost_on_copy(sql: Sql, order: VerifyOrder) -> list[str]:
         row = connection.execute(_STANDS).fetchone()
     stands = str(row[0]) if row is not None else ""
     wanted = [name for name in names if name not in here]
-    with suppress(Unavailable), sql.live(order.target, timeout_seconds=30) as connection:
+    with suppress(Unavailable, psycopg.Error), sql.live(order.target, timeout_seconds=30) as connection:
         return sorted(_filled(connection, wanted, older_than=stands))
     return []
 

@@ -9,11 +9,12 @@ from activities.postgres.integrity_counts import count_rows
 from activities.postgres.integrity_scans import Place, Scan, amcheck, full_read, watched
 from activities.postgres.sql import Connection, Sql
 from domain.diagnosis import Finding
+from domain.errors import Unavailable
 from domain.recovery import Copy, Proof
 
 _OTHERS: LiteralString = (
     "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
-    " AND datname <> current_database() ORDER BY datname"
+    " AND datconnlimit <> -2 AND datname <> current_database() ORDER BY datname"
 )
 _TABLES: LiteralString = (
     "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'm')"
@@ -43,6 +44,10 @@ def check_others(
         names = other_databases(connection)
     proofs: list[Proof] = []
     for name in names:
+        refusal = _refusal(sql, copy, name)
+        if refusal:
+            proofs.append(Proof(name=f"database {name}", passed=None, evidence=refusal[:300]))
+            continue
         there = replace(place, database=name)
         scans = {
             f"amcheck {name}": amcheck(engine, there, limit_seconds=limit_seconds),
@@ -60,6 +65,15 @@ def check_others(
         if not any(scan.crashed for scan in scans.values()):
             proofs += _counted(sql, copy, name, limit_seconds)
     return proofs
+
+
+def _refusal(sql: Sql, copy: Copy, database: str) -> str:
+    """Return why the copy lets nobody into a database, or nothing."""
+    try:
+        with sql.copy(copy, database=database, timeout_seconds=10):
+            return ""
+    except Unavailable as error:
+        return str(error)
 
 
 def _counted(sql: Sql, copy: Copy, database: str, limit_seconds: int) -> list[Proof]:

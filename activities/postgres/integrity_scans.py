@@ -179,7 +179,7 @@ def _complaints(output: str, database: str) -> Iterator[tuple[bool, str, str]]:
     """Yield for every line of complaint whether it is about a heap, its relation, and the line."""
     sections = list(_SECTION.finditer(output))
     ends = [section.start() for section in sections[1:]] + [len(output)]
-    for section, end in zip(sections, ends, strict=True):
+    for section, end in zip(sections, ends, strict=False):
         name = section[2].removeprefix(f"{database}.") if database else _without_database(section[2])
         for line in output[section.end() : end].splitlines():
             if line.strip():

@@ -204,6 +204,17 @@ def test_an_index_that_only_trips_over_its_table_is_not_called_damaged() -> None
     assert scan.blocks == (("base/1/2", 5),)
 
 
+def test_complaints_are_told_apart_whatever_the_names_of_database_and_relation_hold() -> None:
+    assert read_amcheck("", database="my.db") is None
+    scan = read_amcheck(
+        'heap table "my.db.public.we\nird", block 3, offset 2:\n    xmin 5 precedes oldest valid\n'
+        'btree index "my.db.public.in"d\nex":\n    ERROR:  index "in"d\nex" lacks\n    a downlink\n',
+        database="my.db",
+    )
+    assert scan is not None
+    assert (scan.tables, scan.indexes) == (("public.we\nird",), ('public.in"d\nex',))
+
+
 def test_a_control_file_that_says_nothing_is_damaged() -> None:
     assert read_control("").witness.finding is Finding.DAMAGED
     assert read_control("pg_controldata: error: could not read file: read 0 of 296").system_identifier is None

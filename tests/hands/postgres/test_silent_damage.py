@@ -99,6 +99,18 @@ def test_a_second_database_whose_directory_is_gone_is_not_passed_over(
     assert f"database {other}: its directory base/{where.name} is missing" in damaged(found)[Look.FILES]
 
 
+def test_a_database_that_was_half_dropped_is_no_damage(
+    server: Server, diagnosis: Diagnosis, engine: Engine, other: str
+) -> None:
+    where = directory(server, other)
+    server.do(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{other}'")  # noqa: S608 - a test's
+    engine.stop(server.target.postgres.container_id, 20)
+    shutil.rmtree(where)
+    again(server, engine)
+    server.wait()
+    assert assessed(server, diagnosis).verdict is Verdict.SOUND
+
+
 def test_the_stacks_own_database_without_its_directory_is_corruption(
     server: Server, diagnosis: Diagnosis, engine: Engine
 ) -> None:
@@ -307,7 +319,7 @@ def test_a_volume_that_was_initialised_anew_is_not_called_healthy(
 
 
 def test_a_server_without_a_free_connection_says_so(server: Server, diagnosis: Diagnosis) -> None:
-    held = []
+    held: list[psycopg.Connection[tuple[object, ...]]] = []
     try:
         with suppress(psycopg.OperationalError):
             while len(held) < 100:
