@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from activities.bucket_errors import code_of, speaking
 from activities.tokens import require_admitted
-from domain.errors import Refused, Unavailable
+from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.s3_store import S3Store
 from domain.sealing import MAGIC
 
@@ -165,7 +165,11 @@ class Bucket:
         )
 
     def get(self, key: str, *, first_bytes: int | None = None) -> Iterator[bytes]:
-        """Yield an object, or its beginning. Raises ``Unavailable`` (``offsite-archived``) when it sleeps."""
+        """Yield an object, or its beginning.
+
+        Raises ``BackupUnusable`` (``offsite-damaged``) when it is not there, and ``Unavailable``
+        (``offsite-archived``) when it sleeps.
+        """
         extra = {"Range": f"bytes=0-{first_bytes - 1}"} if first_bytes else {}
         with speaking(key):
             try:
@@ -173,6 +177,8 @@ class Bucket:
             except ClientError as error:
                 if code_of(error) == "InvalidObjectState":
                     raise self._asked_back(key) from None
+                if code_of(error) in _MISSING:
+                    raise _gone(key) from None
                 raise
             with closing(found["Body"]) as body:
                 yield from body.iter_chunks(_BLOCK_BYTES)
@@ -280,3 +286,12 @@ class Bucket:
 def _stating(digest: str) -> dict[str, str]:
     """Return the checksum as stores want it: some take it only with the name of its algorithm."""
     return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": digest}
+
+
+def _gone(key: str) -> BackupUnusable:
+    return BackupUnusable(
+        "an object is missing in the far store",
+        where=key,
+        hint="take another copy; a bucket with versions may hold it still",
+        code="offsite-damaged",
+    )

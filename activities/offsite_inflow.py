@@ -14,7 +14,7 @@ from activities.offsite_side import FarSide
 from activities.offsite_together import together
 from activities.room import ON_SHELF, refuse_without_room
 from activities.sealing import opened_chunks
-from domain.errors import DrError, Unavailable
+from domain.errors import BackupUnusable, DrError, Unavailable
 from domain.names import short_id
 from domain.offsite_copies import SEALED, FetchOrder
 
@@ -49,7 +49,12 @@ class Inflow:
     def plain(self, key: str, context: str) -> Iterator[bytes]:
         """Yield the content of an object, opened when it was sealed."""
         blocks: Iterable[bytes] = self.bucket.get(key)
-        yield from opened_chunks(blocks, self.find, context) if self.suffix else blocks
+        try:
+            yield from opened_chunks(blocks, self.find, context) if self.suffix else blocks
+        except BackupUnusable as error:
+            raise BackupUnusable(
+                error.what, where=error.where or key, hint=error.hint, code=error.code
+            ) from None
 
     def told(self, count: int) -> None:
         """Count bytes; raise ``Unavailable`` when a transfer beside this one has failed."""

@@ -52,7 +52,7 @@ class OffsiteListing:
 
     @activity.defn(no_thread_cancel_exception=True)
     def observe_offsite(self, order: ListFarOrder) -> OffsiteList:
-        """Return the far catalogue, newest first; of each kind the newest is compared with its manifest.
+        """Return the far catalogue, newest first; of each kind the newest by its manifest: names and sizes.
 
         The newest copy of objects is compared with its listing too: every content that it names is there;
         of the newest base backup the WAL is followed.

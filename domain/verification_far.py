@@ -80,7 +80,7 @@ def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, due: str, sche
         said = f"{due} should be off-site by now, and the newest there is {newest.id}"
         return Checked(what="far listed", store=store, kind=kind, passed=False, evidence=said)
     said = {
-        True: "every object as its manifest says",
+        True: "every object of its manifest is there, of its size",
         False: "it is not as its manifest says, or that cannot be opened",
         None: "it was not compared with its manifest",
     }[newest.checked]

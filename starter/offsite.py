@@ -53,7 +53,7 @@ def copy(
 
 @app.command("list")
 def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json")) -> None:
-    """List what is off-site; the newest of each kind is compared with its manifest."""
+    """List what is off-site; the newest of each kind by names and sizes with its manifest."""
 
     async def work(client: Client, settings: Settings) -> Exit:
         found = await orchestrator.execute(
@@ -63,7 +63,11 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
         def draw(console: Console) -> None:
             table = Table(Column("id", no_wrap=True), "store", "kind", "copied", "size", "state", box=None)
             for entry in found.entries:
-                checked = {True: "whole, compared", False: "[red]not as its manifest[/]", None: "whole"}
+                checked = {
+                    True: "whole, all sizes right",
+                    False: "[red]not as its manifest[/]",
+                    None: "whole",
+                }
                 table.add_row(
                     plain(entry.id),
                     plain(entry.store),

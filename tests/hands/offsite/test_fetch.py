@@ -167,8 +167,9 @@ def test_a_truncated_object_is_found(place: Place, seen: Seen) -> None:
     assert listed[DUMP] is False
     assert listed[BASE] is True
     (place.shelf / "postgres" / "daily" / DUMP).rename(place.directory / "away")
-    with pytest.raises(BackupUnusable, match="seal-broken"):
+    with pytest.raises(BackupUnusable, match="seal-broken") as broken:
         place.fetch(DUMP)
+    assert broken.value.where == key
 
 
 def test_an_object_under_another_name_does_not_open(place: Place) -> None:

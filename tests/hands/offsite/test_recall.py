@@ -14,7 +14,7 @@ from activities.offsite import OffsiteCopies
 from activities.offsite_choose import OffsiteChoosing
 from activities.offsite_fetch import OffsiteFetching
 from domain.backups import PassedOver
-from domain.errors import Refused, Unavailable
+from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.far_choice import FarChoice, FarChooseOrder, Recalled
 from domain.offsite_copies import FetchOrder
 from tests.faults.record import Seen
@@ -151,6 +151,20 @@ def test_a_far_copy_that_is_damaged_is_an_answer_and_changes_nothing_here(place:
     assert "cannot be used" in came.problem
     assert tree(bases(place) / BASE) == before
     assert not (bases(place) / ASIDE).exists()
+
+
+def test_a_far_copy_of_which_an_object_is_missing_is_an_answer_too(place: Place) -> None:
+    place.copy()
+    key = place.key_of(BASE, "data/base/1/1259")
+    place.client.delete_object(Bucket=place.bucket, Key=key)
+    (bases(place) / BASE / "data" / "PG_VERSION").write_bytes(b"x")
+    came = recall(place)
+    assert "an object is missing in the far store" in came.problem
+    assert not (bases(place) / ASIDE).exists()
+    shutil.rmtree(place.shelf)
+    with pytest.raises(BackupUnusable, match="offsite-damaged") as gone:
+        place.fetch(BASE)
+    assert gone.value.where == key
 
 
 @pytest.mark.fault("A3")
