@@ -74,7 +74,7 @@ def test_a_base_backup_whose_wal_does_not_follow_fails_and_one_that_was_not_foll
 
     assert of_base(follows=True, wal="4 segments") == (
         True,
-        "every object as its manifest says, 4 segments",
+        "every object of its manifest is there, of its size, 4 segments",
     )
     passed, said = of_base(follows=False, wal="000000010000000000000005 missing")
     assert passed is False
