@@ -17,7 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 from temporalio.client import Client
 
-from bench.bare import copy_and_start, restore_dump
+from bench.bare import base_to_disk, copy_and_start, restore_dump
 from bench.far import Far, fill
 from bench.figures import Findings, Table, deliver, met, options
 from bench.machine import describe
@@ -97,6 +97,7 @@ class Bench:
     def base(self) -> None:
         """Measure base backups; by turns the plain command comes first."""
         taken = Taken("base backup, streamed to the shelf", "pg_basebackup to nowhere")
+        beside = Taken("the same", "the same pg_basebackup to the same disk", seconds=taken.seconds)
         whole = Taken("the same with its verification", "cp -a of the backup, flushed")
         backup: Backup | None = None
         for number in range(self._runs):
@@ -107,10 +108,12 @@ class Bench:
                     whole.seconds.append(seconds)
                 else:
                     taken.raw_seconds.append(self._raw_base())
+                    beside.raw_seconds.append(base_to_disk(self._on))
+                    say(f"  pg_basebackup to the disk: {beside.raw_seconds[-1]:.1f} s")
         assert backup is not None  # noqa: S101 - the command line asks for a run at least
-        taken.bytes = whole.bytes = backup.bytes
+        taken.bytes = beside.bytes = whole.bytes = backup.bytes
         whole.raw_seconds.append(self._copied(self._shelf / backup.path))
-        self.measured.taken += [taken, whole]
+        self.measured.taken += [taken, beside, whole]
         raw = sum(copy_and_start(self._on, backup).values())
         _, seconds = self._verified(backup.id, restore=False)
         said = "bare copy, start, promote"

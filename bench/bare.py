@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from shutil import rmtree
 
 from bench.plain import RESTORE_COMMAND, docker, until
 from bench.stand import Stand
@@ -40,6 +41,25 @@ def copy_and_start(on: Stand, backup: Backup) -> dict[str, float]:
     finally:
         docker("rm", "-f", "-v", name, may_fail=True)
         docker("volume", "rm", "-f", name, may_fail=True)
+
+
+def base_to_disk(on: Stand) -> float:
+    """Run ``pg_basebackup`` as the product does, to the same disk, and nothing else; return its seconds."""
+    server = on.facts().target.postgres
+    folder = on.settings.state / "bare-base"
+    folder.mkdir()
+    folder.chmod(0o777)
+    mount = ("-v", f"{folder}:/bare")
+    user = ("--user", f"{server.uid}:{server.gid}")
+    try:
+        began = time.monotonic()
+        docker("run", "--rm", *user, *mount, "--network", f"container:{server.container_name}",
+               "--entrypoint", "pg_basebackup", server.image_id, "-h", "127.0.0.1", "-p", str(server.port),
+               "-U", server.user, "-w", "-D", "/bare/data", "-X", "stream", "-c", "fast",
+               "--manifest-checksums=SHA256")  # fmt: skip
+        return time.monotonic() - began
+    finally:
+        rmtree(folder)
 
 
 def restore_dump(on: Stand) -> dict[str, float]:

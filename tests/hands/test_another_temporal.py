@@ -237,6 +237,7 @@ def test_missing_search_attributes_that_may_not_be_added_are_named_with_the_comm
         assert f"--name {name} --type {kind}" in said.error["hint"]
 
 
+@pytest.mark.long
 def test_a_namespace_that_does_not_let_us_in_is_a_refusal_and_not_a_traceback(
     place: Place, denied: set[str]
 ) -> None:

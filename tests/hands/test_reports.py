@@ -270,6 +270,7 @@ async def run_with_a_killed_worker(client: Client, tmp_path: Path) -> tuple[str,
     return handle.first_execution_run_id or "", [worker.pid for worker in workers]
 
 
+@pytest.mark.long
 async def test_a_killed_worker_is_told_by_the_runs_own_history(client: Client, tmp_path: Path) -> None:
     run_id, (dead, successor) = await run_with_a_killed_worker(client, tmp_path)
 

@@ -278,6 +278,7 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> li
     return done
 
 
+@pytest.mark.long
 def test_killed_before_or_after_any_effect_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = Place(tmp_path / "undisturbed")
     with pytest.MonkeyPatch.context() as patch:

@@ -77,6 +77,7 @@ def test_a_hand_that_was_overtaken_after_it_was_admitted_stops_nothing(
         assert (chat.status(name), chat.policy(name)) == ("running", "unless-stopped")
 
 
+@pytest.mark.long
 def test_the_policies_of_the_first_call_are_what_the_second_one_says(hand: Services, target: Target) -> None:
     first = hand.ensure_writers_stopped(order(target))
     assert hand.ensure_writers_stopped(order(target)) == first
@@ -164,6 +165,7 @@ def test_writers_of_a_dead_server_are_stopped_by_the_graph(
     assert "could not be read" in stopped.sentence
 
 
+@pytest.mark.long
 def test_a_service_that_does_not_come_up_is_named_with_its_reason(
     chat: ChatStack, hand: Services, target: Target
 ) -> None:

@@ -202,6 +202,7 @@ def old_markers(files: LedgerFiles, store: Store, count: int) -> list[int]:
     return list(range(first, first + count))
 
 
+@pytest.mark.long
 def test_a_day_old_markers_go_unless_a_recovery_is_open_and_never_read_as_lost(
     lab: Lab, files: LedgerFiles, ledger: Ledger, tmp_path: Path
 ) -> None:

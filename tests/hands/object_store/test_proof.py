@@ -98,6 +98,7 @@ def test_the_throwaway_store_leads_nowhere_and_shows_no_secret(place: Place) -> 
     assert nothing_is_left(place)
 
 
+@pytest.mark.long
 def test_what_a_killed_attempt_left_is_removed_and_the_proof_is_made(place: Place) -> None:
     filled(place)
     entry = place.copy()

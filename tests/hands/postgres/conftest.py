@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -156,17 +157,50 @@ def dumps(engine: Engine, sql: Sql, tokens: Tokens, state: Path) -> Dumps:
     return Dumps(engine, sql, tokens, state)
 
 
+class Clusters:
+    """Data directories of servers that were initialised once and stopped cleanly; tests get copies."""
+
+    def __init__(self, client: docker.DockerClient, image_id: str, root: Path) -> None:
+        self._client = client
+        self._image_id = image_id
+        self._root = root
+
+    def of(self, *, protected: bool) -> Path:
+        """Return the directory of such a server, made when it is asked for first."""
+        kept = self._root / ("protected" if protected else "bare")
+        if not kept.is_dir():
+            with running_server(
+                self._client, self._image_id, self._root / "shelf", protected=protected
+            ) as made:
+                self._client.api.stop(made.target.postgres.container_id, timeout=60)
+                _copy(made.volume_path, kept)
+        return kept
+
+
+@pytest.fixture(scope="session")
+def clusters(
+    client: docker.DockerClient, image_id: str, tmp_path_factory: pytest.TempPathFactory
+) -> Clusters:
+    return Clusters(client, image_id, tmp_path_factory.mktemp("clusters"))
+
+
 @pytest.fixture
-def server(client: docker.DockerClient, image_id: str, tmp_path: Path) -> Iterator[Server]:
+def server(
+    client: docker.DockerClient, image_id: str, clusters: Clusters, tmp_path: Path
+) -> Iterator[Server]:
     """Start a protected server of this test alone."""
-    with running_server(client, image_id, tmp_path / "shelf") as made:
+    cluster = clusters.of(protected=True)
+    with running_server(client, image_id, tmp_path / "shelf", cluster=cluster) as made:
         yield made
 
 
 @pytest.fixture
-def bare_server(client: docker.DockerClient, image_id: str, tmp_path: Path) -> Iterator[Server]:
+def bare_server(
+    client: docker.DockerClient, image_id: str, clusters: Clusters, tmp_path: Path
+) -> Iterator[Server]:
     """Start a server that was never protected."""
-    with running_server(client, image_id, tmp_path / "shelf", protected=False) as made:
+    cluster = clusters.of(protected=False)
+    with running_server(client, image_id, tmp_path / "shelf", cluster=cluster) as made:
         yield made
 
 
@@ -177,16 +211,26 @@ def target(server: Server) -> Target:
 
 @contextmanager
 def running_server(
-    client: docker.DockerClient, image_id: str, shelf: Path, *, protected: bool = True
+    client: docker.DockerClient,
+    image_id: str,
+    shelf: Path,
+    *,
+    protected: bool = True,
+    cluster: Path | None = None,
 ) -> Iterator[Server]:
-    """Start a server with data, give it out, and remove all that was made for it."""
+    """Start a server with data, give it out, and remove all that was made for it.
+
+    With a ``cluster`` it starts on a copy of that one and is the same database system as it; without, it
+    is a database system of its own.
+    """
     project = f"drtest-{secrets.token_hex(4)}"
     try:
-        container = _start(client, image_id, project)
+        container = _start(client, image_id, project, cluster)
         target = describe(client, container, project, shelf)
         server = Server(target, client)
         server.wait()
-        server.do(SCHEMA + (PROTECTION if protected else ""))
+        if cluster is None:
+            server.do(SCHEMA + (PROTECTION if protected else ""))
         yield server
     finally:
         _remove(client, project)
@@ -228,9 +272,11 @@ def describe(client: docker.DockerClient, container: str, project: str, shelf: P
     return Target(stack=project, project=project, postgres=server, services=(service,), shelf=str(shelf))
 
 
-def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
+def _start(client: docker.DockerClient, image_id: str, project: str, cluster: Path | None) -> str:
     labels = {COMPOSE_PROJECT: project, "com.docker.compose.oneoff": "False"}
-    client.api.create_volume(f"{project}_postgres_data", labels={COMPOSE_PROJECT: project})
+    made = client.api.create_volume(f"{project}_postgres_data", labels={COMPOSE_PROJECT: project})
+    if cluster is not None:
+        _copy(cluster, Path(made["Mountpoint"]))
     client.networks.create(f"{project}_default", labels={COMPOSE_PROJECT: project})
     api = client.api
     volume = f"{project}_postgres_data"
@@ -252,6 +298,12 @@ def _start(client: docker.DockerClient, image_id: str, project: str) -> str:
     )
     api.start(made["Id"])
     return str(made["Id"])
+
+
+def _copy(cluster: Path, into: Path) -> None:
+    """Copy a stopped data directory with its owners and modes."""
+    into.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", f"{cluster}/.", str(into)], check=True)
 
 
 def _free_port() -> int:

@@ -126,6 +126,7 @@ def test_a_damaged_index_alone_is_index_damage(server: Server, diagnosis: Diagno
     assert found.damaged_tables == ()
 
 
+@pytest.mark.long
 def test_a_lock_that_holds_up_the_full_read_is_not_corruption(server: Server, diagnosis: Diagnosis) -> None:
     with server.connect() as connection, connection.transaction():
         connection.execute("LOCK TABLE drafts IN ACCESS EXCLUSIVE MODE")

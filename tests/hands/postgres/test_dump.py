@@ -274,6 +274,7 @@ def test_names_with_quotes_blanks_and_connection_strings_are_dumped_and_nothing_
     seen(f"{held.name!r} was dumped into {held.file}")
 
 
+@pytest.mark.long
 def test_a_cast_that_somebody_made_for_a_table_is_not_called_with_our_rights(
     server: Server, dumps: Dumps
 ) -> None:
@@ -302,6 +303,7 @@ def test_rows_that_a_policy_hides_are_dumped_and_an_account_that_would_miss_them
     assert refused.value.code == "account-too-weak"
 
 
+@pytest.mark.long
 def test_a_database_without_a_single_table_is_dumped_as_such(bare_server: Server, dumps: Dumps) -> None:
     bare_server.do("CREATE DATABASE spare")
     made = dumps.ensure_dump(wanted(bare_server))
@@ -363,6 +365,7 @@ def test_a_stopped_server_gives_no_dump_and_leaves_nothing(
     assert ours(engine, server) == []
 
 
+@pytest.mark.long
 def test_a_dump_is_taken_over_an_encrypted_password(server: Server, dumps: Dumps) -> None:
     """The server asks for SCRAM on every connection, of the jobs too."""
     server.do("ALTER SYSTEM SET password_encryption = 'scram-sha-256'")
@@ -382,6 +385,7 @@ def test_a_dump_is_taken_over_an_encrypted_password(server: Server, dumps: Dumps
         dumps.ensure_dump(wanted(server, target=target, label="wrong"))
 
 
+@pytest.mark.long
 def test_a_dump_leaves_no_session_in_the_server(server: Server, dumps: Dumps) -> None:
     dumps.ensure_dump(wanted(server))
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('dr', 'pg_dump', 'pg_dumpall')"

@@ -68,6 +68,7 @@ def test_the_copy_is_read_only_alone_and_does_not_come_back_by_itself(scene: Sce
         connection.execute("CREATE TABLE anything ()")
 
 
+@pytest.mark.long
 def test_leftovers_of_another_recovery_do_not_steer_the_copy(scene: Scene) -> None:
     assert scene.backup is not None
     data = Path(scene.target.shelf) / scene.backup.path
@@ -85,6 +86,7 @@ def test_leftovers_of_another_recovery_do_not_steer_the_copy(scene: Scene) -> No
     assert not (root / "recovery.signal").exists()
 
 
+@pytest.mark.long
 def test_a_stopped_copy_is_woken_and_goes_on(scene: Scene) -> None:
     scene.restore()
     copy = scene.follow()
@@ -130,6 +132,7 @@ def test_a_backup_of_another_database_system_is_refused(scene: Scene) -> None:
         scene.follow()
 
 
+@pytest.mark.long
 def test_a_socket_path_that_is_too_long_is_refused_before_anything_starts(
     scene: Scene, tmp_path: Path
 ) -> None:

@@ -214,6 +214,7 @@ def test_rows_without_their_parents_and_emptied_tables_fail(
     assert "table public.drafts is empty" in proof(found, "contents").evidence
 
 
+@pytest.mark.long
 def test_a_failing_check_of_the_stack_file_fails_the_copy(scene: Scene, copy: Copy) -> None:
     checks = (
         Check(name="nobody", sql="SELECT count(*) FROM users", because="users were there"),
@@ -227,6 +228,7 @@ def test_a_failing_check_of_the_stack_file_fails_the_copy(scene: Scene, copy: Co
     assert "users were there" in proof(found, "nobody").evidence
 
 
+@pytest.mark.long
 def test_a_backend_that_dies_under_a_check_fails_the_copy_and_replay_goes_on(
     scene: Scene, copy: Copy
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_missing_toast_table_is_corruption_of_the_table_that_needs_it(
 
 
 @pytest.mark.parametrize("fork", ["fsm", "vm"])
+@pytest.mark.long
 def test_a_map_that_postgresql_makes_anew_is_no_corruption(
     server: Server, diagnosis: Diagnosis, engine: Engine, fork: str
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_map_that_postgresql_makes_anew_is_no_corruption(
     assert assessed(server, diagnosis).verdict is Verdict.SOUND
 
 
+@pytest.mark.long
 def test_a_table_that_is_dropped_or_emptied_meanwhile_is_not_missed(
     server: Server, diagnosis: Diagnosis
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_table_that_is_dropped_or_emptied_meanwhile_is_not_missed(
     assert assessed(server, diagnosis).verdict is Verdict.SOUND
 
 
+@pytest.mark.long
 def test_empty_pages_that_were_never_written_are_not_missed(server: Server, diagnosis: Diagnosis) -> None:
     # As on a copy that replayed the WAL: the catalog counted pages which the server had added in advance.
     server.do("VACUUM ANALYZE messages")

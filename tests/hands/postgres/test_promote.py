@@ -88,6 +88,7 @@ def test_a_segment_missing_in_the_middle_is_named_and_nothing_is_promoted(scene:
         scene.drain(copy, answers=False)
 
 
+@pytest.mark.long
 def test_recycled_segments_with_future_names_are_not_taken_for_wal(scene: Scene) -> None:
     scene.server.mark(1)
     scene.kill_server()
@@ -111,6 +112,7 @@ def test_the_promoted_copy_is_on_the_next_timeline_cleanly_stopped_and_gone(scen
     assert scene.promote(copy, last) == found
 
 
+@pytest.mark.long
 def test_promotion_is_refused_while_replay_is_paused(scene: Scene) -> None:
     copy, last = drained(scene)
     with scene.sql.copy(copy) as connection:
@@ -141,6 +143,7 @@ def test_a_worker_killed_right_after_the_promotion_is_no_trouble(scene: Scene) -
     assert scene.promote(copy, last).timeline == 2
 
 
+@pytest.mark.long
 def test_a_copy_that_was_killed_after_its_promotion_is_started_and_stopped_cleanly(scene: Scene) -> None:
     copy, last = drained(scene)
     with scene.sql.copy(copy) as connection:
@@ -149,6 +152,7 @@ def test_a_copy_that_was_killed_after_its_promotion_is_started_and_stopped_clean
     assert scene.promote(copy, last).timeline == 2
 
 
+@pytest.mark.long
 def test_a_copy_that_was_killed_after_its_record_was_written_is_stopped_cleanly(scene: Scene) -> None:
     copy, last = drained(scene)
     found = scene.promoting._promote(scene.promote_order(copy, last))
@@ -157,6 +161,7 @@ def test_a_copy_that_was_killed_after_its_record_was_written_is_stopped_cleanly(
     assert scene.promote(copy, last).timeline == 2
 
 
+@pytest.mark.long
 def test_a_copy_that_vanished_before_its_promotion_is_not_taken_for_promoted(scene: Scene) -> None:
     copy, last = drained(scene)
     scene.engine.remove(copy.container, force=True)
@@ -181,6 +186,7 @@ def test_configuration_newer_than_the_backup_is_carried_over_without_fence_and_q
     assert "autovacuum" not in auto
 
 
+@pytest.mark.long
 def test_damaged_configuration_is_not_carried_over(scene: Scene) -> None:
     scene.kill_server()
     (scene.server.volume_path / "postgresql.conf").write_bytes(b"\0" * 300)

@@ -192,6 +192,7 @@ def interrupted(
     assert not building.is_alive()
 
 
+@pytest.mark.long
 def test_what_a_killed_rebuild_left_is_dropped_before_the_next(
     server: Server, faults: FileFaults, repair: Repair
 ) -> None:
@@ -210,6 +211,7 @@ def test_what_a_killed_rebuild_left_is_dropped_before_the_next(
     assert repair.verify(BY_CHANNEL).passed
 
 
+@pytest.mark.long
 def test_a_rebuild_that_a_killed_worker_began_is_waited_for(
     server: Server, faults: FileFaults, repair: Repair
 ) -> None:
@@ -352,6 +354,7 @@ def test_a_changed_order_of_text_is_named_and_every_index_on_text_is_suspect(
     assert "indexes on text are suspect" in said.evidence
 
 
+@pytest.mark.long
 def test_no_room_for_a_rebuild_is_said_before_it_begins(
     server: Server, faults: FileFaults, repair: Repair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

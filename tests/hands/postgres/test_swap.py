@@ -137,6 +137,7 @@ def test_an_exchange_that_never_answered_is_found_out_by_the_data_and_never_take
     assert both(scene, copy.volume) == (restored, live)
 
 
+@pytest.mark.long
 def test_an_exchange_that_never_took_place_leaves_nothing_that_keeps_the_copy_from_its_removal(
     scene: Scene,
 ) -> None:
@@ -152,6 +153,7 @@ def test_an_exchange_that_never_took_place_leaves_nothing_that_keeps_the_copy_fr
     assert not scene.engine.labelled(f"dr.recovery={scene.rid}")
 
 
+@pytest.mark.long
 def test_an_exchange_with_a_strange_directory_is_not_said_to_be_settled(scene: Scene) -> None:
     copy, _ = scene.to_promoted(answers=True)
     scene.swap(copy.volume)
@@ -163,6 +165,7 @@ def test_an_exchange_with_a_strange_directory_is_not_said_to_be_settled(scene: S
         settle(scene, copy.volume)
 
 
+@pytest.mark.long
 def test_an_exchange_that_somebody_undid_by_hand_is_not_repeated(scene: Scene) -> None:
     copy, _ = scene.to_promoted(answers=True)
     live, restored = both(scene, copy.volume)
@@ -223,6 +226,7 @@ def test_the_keeper_holds_the_kept_volume_until_it_is_released(scene: Scene) -> 
     assert scene.server.ask("SELECT count(*) FROM users") == 200
 
 
+@pytest.mark.long
 def test_a_kept_volume_that_a_container_uses_is_not_released(scene: Scene) -> None:
     copy, _ = scene.to_promoted(answers=True)
     scene.swap(copy.volume)
@@ -234,6 +238,7 @@ def test_a_kept_volume_that_a_container_uses_is_not_released(scene: Scene) -> No
     assert scene.engine.volume(copy.volume) is not None
 
 
+@pytest.mark.long
 def test_a_container_that_kept_the_directory_it_opened_is_seen_by_its_mounts(scene: Scene) -> None:
     # Volume names lie while containers run: this one was started on the live volume before the exchange.
     copy, _ = scene.to_promoted(answers=True)
@@ -251,6 +256,7 @@ def test_a_container_that_kept_the_directory_it_opened_is_seen_by_its_mounts(sce
     assert release(scene).volumes == (copy.volume,)
 
 
+@pytest.mark.long
 def test_a_restored_volume_is_not_released_before_it_was_swapped_in(scene: Scene) -> None:
     copy, _ = scene.to_promoted(answers=True)
     with pytest.raises(Refused, match="nothing-kept"):
@@ -271,6 +277,7 @@ def test_a_failed_attempt_is_discarded_and_leaves_the_server_alone(scene: Scene)
     assert scene.server.ask("SELECT 1") == 1
 
 
+@pytest.mark.long
 def test_a_server_on_another_timeline_or_read_only_is_not_taken_for_serving(scene: Scene) -> None:
     assert scene.serve(1).timeline == 1
     with pytest.raises(VerificationFailed, match="timeline-unexpected"):

@@ -145,6 +145,7 @@ def test_a_snapshot_that_runs_already_is_waited_for_and_does_not_count(start: St
     assert made.entries
 
 
+@pytest.mark.long
 def test_the_setting_that_a_killed_attempt_changed_is_put_back_by_the_next_one(store: Store) -> None:
     with store.connect() as client:
         client.config_set(REWRITES, 70)
@@ -155,6 +156,7 @@ def test_the_setting_that_a_killed_attempt_changed_is_put_back_by_the_next_one(s
     assert Records(store.state).read(JOURNAL, f"{store.project}-redis") is None
 
 
+@pytest.mark.long
 def test_what_people_set_meanwhile_stays(store: Store) -> None:
     Records(store.state).write(JOURNAL, f"{store.project}-redis", {"was": "70"})
     with store.connect() as client:

@@ -86,6 +86,7 @@ def started_by_a_file(start: Start) -> Store:
     return start("/data/redis.conf")
 
 
+@pytest.mark.long
 def test_a_stopped_server_is_restored_by_the_names_that_its_configuration_file_says(start: Start) -> None:
     store = started_by_a_file(start)
     store.fill()
@@ -144,6 +145,7 @@ def test_a_file_of_a_stopped_container_is_read_as_the_container_sees_it(store: S
         store.engine.file_in(container, "/data/told.conf", 5)
 
 
+@pytest.mark.long
 def test_the_old_data_is_kept_until_it_is_released_and_is_not_discarded(store: Store) -> None:
     entry = taken(store, "rdb")
     lose_everything(store)
@@ -202,6 +204,7 @@ def test_a_backup_that_holds_something_else_is_not_put_in_place(store: Store) ->
     assert refused(store, more).code == "restore-differs"
 
 
+@pytest.mark.long
 def test_another_container_on_the_volume_keeps_it_from_being_exchanged(
     store: Store, client: docker.DockerClient
 ) -> None:
