@@ -142,7 +142,9 @@ def state_of(stand: FaultStand) -> dict[str, Any]:
             for kind in kinds
         },
         "beside base backups": sorted(
-            str(path) for path in shelf.glob("postgres/base/[!.]*/*") if path.name not in {"data", "dr.json"}
+            str(path)
+            for path in shelf.glob("postgres/base/[!.]*/*")
+            if path.name not in {"data", "contents.json", "dr.json"}
         ),
         # What PostgreSQL's own files are called is none of ours.
         "remains": sorted(path for path in remains(shelf, stand.state) if "/data/" not in path),

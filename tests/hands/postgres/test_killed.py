@@ -16,7 +16,7 @@ from activities.postgres.sql import Sql
 from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Level
 from domain.dumps import EntryTargetOrder, RestoreProven
-from domain.entries import BASE, Entry
+from domain.entries import BASE, RECORD, Entry
 from domain.names import LABEL_STACK
 from domain.stack import Check
 from domain.verification_base import ProveBaseOrder
@@ -75,7 +75,7 @@ class TakingBase(OnServer):
         entry = self.nothing_left(Level.MANIFEST)
         assert entry.id == said.id
         there = {path.name for path in (self.shelf / entry.path).iterdir()}
-        assert there == {"data", "dr.json"}
+        assert there == {"data", RECORD, "dr.json"}
 
 
 class TakingDump(OnServer):

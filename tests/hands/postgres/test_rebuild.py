@@ -77,6 +77,7 @@ def test_a_base_backup_is_known_again_by_its_own_files(
     assert record.read_bytes() == said_before, "the entry says the same, so it is written again"
 
 
+@pytest.mark.long
 def test_a_base_backup_without_its_record_or_with_a_strange_one_restores_and_is_not_called_proven(
     server: Server, engine: Engine, sql: Sql, tokens: Tokens, state: Path, rebuilding: Rebuilding
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_dump_is_known_again_and_names_its_databases(
     assert entries.find_entry(shelf, made.id).verified is Level.RESTORED
 
 
+@pytest.mark.long
 def test_a_dump_without_its_record_is_known_by_the_rows_in_it(
     server: Server,
     dumps: Dumps,
