@@ -9,6 +9,8 @@ from tests.faults.harness.stand import FaultStand
 
 @pytest.fixture(scope="session")
 def fault_stand(lab_stand: FaultStand) -> FaultStand:
+    # A backup by the clock in the middle of a run would be taken for one of the run.
+    assert lab_stand.dr("schedules", "pause", "--all", "--reason", "kill tests", "--by", "test").code == 0
     return lab_stand
 
 

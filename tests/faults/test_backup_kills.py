@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Bench:
         self.work = work
         newest = _newest(stand)
         self.words = tuple(newest[word[1:-1]] if word[0] == "{" else word for word in work.words)
+        self.places: set[tuple[str, str, str, int]] = set()
+        """The effects of an undisturbed run."""
 
     def run(self, *plans: Plan) -> Did:
         before = state_of(self.stand)
@@ -111,16 +113,22 @@ class Bench:
         places = {effect.place for effect in runs[1]}
         found = [effect for effect in runs[0] if effect.place in places]
         assert len(found) > MOST_IN_A_STEP, found
+        self.places = {effect.place for effect in found}
         return found
 
     def strike(self, seen: Seen, runs: list[list[Plan]]) -> int:
         """Strike at all these places and return how many there were; what was passed by is struck again."""
-        missed = [plan for plans in runs for plan in self._struck(seen, plans)]
+        missed = [self._alone(plan) for plans in runs for plan in self._struck(seen, plans)]
         again = max(Counter(plan.step for plan in missed).values(), default=0)
         for plans in spread(missed, again):
             unfired = self._struck(seen, plans)
             assert not unfired, f"void, did not fire: {unfired}"
         return sum(len(plans) for plans in runs)
+
+    def _alone(self, plan: Plan) -> Plan:
+        """Return a plan as it fires without those that it counted on: the first attempt is the last then."""
+        known = (plan.step, plan.client, plan.label, plan.nth) in self.places
+        return plan if known or plan.client != BOUNDARY else replace(plan, nth=1)
 
     def _struck(self, seen: Seen, plans: list[Plan]) -> list[Plan]:
         did = self.run(*plans)

@@ -168,6 +168,8 @@ class Fetching(Far):
 
     def judge(self, did: Did) -> None:
         did.before["entries"]["redis/aof"].add(self.entry.name)
+        # That counts the entries of every kind.
+        did.before["base backups"] += 1
         super().judge(did)
         assert did.said.data["id"] == self.entry.name
         assert tree(self.entry) == self.was
