@@ -3,12 +3,14 @@
 import itertools
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from docker.errors import NotFound
 from pydantic import TypeAdapter, ValidationError
 
 from activities.engine import ContainerState, Engine, Job
-from domain.errors import Refused
+from domain.errors import DrError, Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, container_name
 from domain.order import PostgresTarget, ServiceTarget, VolumeMount
 from domain.stack import Account, Service
@@ -139,11 +141,9 @@ class _Owner:
         uid, _, gid = configured.partition(":")
         if uid.isdigit() and gid.isdigit():
             return int(uid), int(gid)
-        for question in (
-            ("stat", "-c", "%u %g", self._pgdata),
-            ("sh", "-c", "id -u postgres; id -g postgres"),
-        ):
-            answer = self._ask(question).split()
+        questions = (("stat", "-c", "%u %g", self._pgdata), ("sh", "-c", "id -u postgres; id -g postgres"))
+        for ask, question in itertools.product((self._inside, self._beside), questions):
+            answer = ask(question).split()
             # Root never owns a data directory: the server refuses to run as root.
             if [part.isdigit() for part in answer] == [True, True] and answer[0] != "0":
                 return int(answer[0]), int(answer[1])
@@ -153,9 +153,14 @@ class _Owner:
             code="pgdata-owner",
         )
 
-    def _ask(self, question: tuple[str, ...]) -> str:
+    def _inside(self, question: tuple[str, ...]) -> str:
+        """Ask in the container; one in a restart loop counts as running and is gone at any moment."""
         if self._container.running:
-            return self._engine.run(self._container.id, question).output
+            with suppress(DrError, NotFound):
+                return self._engine.run(self._container.id, question).output
+        return ""
+
+    def _beside(self, question: tuple[str, ...]) -> str:
         job = Job(
             name=container_name(self._recovery_id, "owner"),
             image_id=self._container.image_id,

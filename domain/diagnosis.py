@@ -31,6 +31,8 @@ class Look(StrEnum):
     """Rows counted through the heap against rows counted through an index."""
     FILES = "files"
     """The files of the relations, as the directory has them, against the catalog."""
+    STATUS = "status"
+    """What became of the transactions, ``pg_xact``."""
     IDENTITY = "identity"
     """Whether the server still is the one whose backups are on the shelf."""
     OTHER = "other"

@@ -35,7 +35,8 @@ def diagnose(
     if len({w.look for w in witnesses if w.finding is not Finding.NOT_MEASURED}) < _MIN_LOOKS:
         return _unmeasured(witnesses, running=running, others_run=others_run)
     decided = (
-        _damage(witnesses, answers=answers)
+        _beyond_replay(witnesses)
+        or _damage(witnesses, answers=answers)
         or _trouble(witnesses, running=running, answers=answers, others_run=others_run)
         or _doubt(witnesses)
     )
@@ -46,6 +47,15 @@ def diagnose(
     if answers and proof is not None:
         return Meaning(Verdict.SOUND, proof.evidence)
     return _unmeasured(witnesses, running=running, others_run=others_run)
+
+
+def _beyond_replay(witnesses: Sequence[Witness]) -> Meaning | None:
+    """Return damage that no replay to the end of the WAL cures: the server has written it there.
+
+    Without their status rows count as never written, and every read that passes removes them for good.
+    """
+    lost = _first(witnesses, Finding.DAMAGED, {Look.STATUS})
+    return None if lost is None else Meaning(Verdict.UNKNOWN, lost.evidence)
 
 
 def _damage(witnesses: Sequence[Witness], *, answers: bool) -> Meaning | None:

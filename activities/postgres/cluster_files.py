@@ -24,6 +24,10 @@ _PAGES_A_ROUND = 2**32 // _XIDS_A_PAGE
 _SURE_BYTES = 512
 """Of a page that is not full, and whose first transactions may have been open at the last checkpoint."""
 _LEAST_BYTES = 64
+_CARRIED = (
+    "Reads of such a server remove rows for good, and a copy that replays its WAL loses them too: stop it"
+    " now, keep its volume, restore a backup with the WAL from before it was started so, then dr retry"
+)
 _AGAIN_SECONDS = 0.5
 """A database that is made or dropped at this moment is in order the next time."""
 _RANGE: LiteralString = """
@@ -54,7 +58,7 @@ def look_at_cluster(connection: Connection) -> list[Witness]:
     """Look at the files that belong to no table; what is sound decides nothing by itself."""
     beat("looking at the files of the cluster")
     return [
-        _look(connection, STATUS, _status),
+        _look(connection, STATUS, _status, Look.STATUS),
         _look(connection, DATABASES, _directories),
         *_closed(connection),
     ]
@@ -71,14 +75,19 @@ def look_from_beside(sql: Sql, target: Target) -> list[Witness]:
     return []
 
 
-def _look(connection: Connection, name: str, look: Callable[[Connection], tuple[str, str]]) -> Witness:
+def _look(
+    connection: Connection,
+    name: str,
+    look: Callable[[Connection], tuple[str, str]],
+    kind: Look = Look.FILES,
+) -> Witness:
     try:
         damage, said = look(connection)
     except psycopg.Error as error:
         why = (str(error).strip().splitlines() or ["no answer"])[0]
         return Witness(name=name, look=Look.OTHER, finding=Finding.NOT_MEASURED, evidence=why)
     if damage:
-        return Witness(name=name, look=Look.FILES, finding=Finding.DAMAGED, evidence=damage[:300])
+        return Witness(name=name, look=kind, finding=Finding.DAMAGED, evidence=damage)
     return Witness(name=name, look=Look.OTHER, finding=Finding.SOUND, evidence=said)
 
 
@@ -111,7 +120,7 @@ def _status(connection: Connection) -> tuple[str, str]:
     said = "is missing or cut off" if short else "is zero, as if none of its transactions had ended"
     more = f", and {len(found) - 1} more pages" if len(found) > 1 else ""
     first = number * _XIDS_A_PAGE
-    return f"{_path(number)}: the status of the transactions from {first} on {said}{more}", ""
+    return f"{_path(number)}: the status of the transactions from {first} on {said}{more}. {_CARRIED}", ""
 
 
 def _pages(oldest: int, until: int) -> list[tuple[int, str, int, int]]:

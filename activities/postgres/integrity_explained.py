@@ -17,7 +17,7 @@ from activities.pulse import beat
 from domain.errors import Unavailable
 from domain.recovery import Proof, VerifyOrder
 
-_READ = {"amcheck", "heap against index"}
+_COUNTED, _READ = "heap against index", {"amcheck", "full read"}
 _LOGICAL, _CONTENTS = {"foreign keys", "indexes valid"}, "contents"
 _BEHIND = "ledger marker: "
 _SAME = "the data reads well, so an older backup would come to the same"
@@ -35,7 +35,11 @@ def told_of(proofs: Sequence[Proof], lost: Callable[[], Sequence[str]] | None = 
     with the backup stays as it is, as it does where the copy ends before the backup.
     """
     passed = {proof.name for proof in proofs if proof.passed}
-    read = passed >= _READ and not any(proof.passed is False and _is_of_data(proof) for proof in proofs)
+    read = (
+        _COUNTED in passed
+        and passed & _READ
+        and not any(proof.passed is False and _is_of_data(proof) for proof in proofs)
+    )
     if not read:
         return list(proofs)
     return [_told(proof, lost) if proof.passed is False else proof for proof in proofs]

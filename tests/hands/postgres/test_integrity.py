@@ -256,6 +256,7 @@ def test_nothing_is_excused_where_the_data_does_not_read_well() -> None:
     damage = Proof(name="transaction status", passed=False, evidence="zero")
     assert told_of([*sound, orphans])[-1].passed is None
     assert told_of([*sound[:1], orphans])[-1].passed is False
+    assert told_of([*sound[1:], orphans])[-1].passed is False
     assert told_of([*sound, damage, orphans])[-1].passed is False
     assert told_of([*sound, behind], list)[-1].passed is False
     assert told_of([*sound, orphans.model_copy(update={"name": "contents"})])[-1].passed is False
