@@ -1,9 +1,10 @@
 """What the far store's refusals mean to a person."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
 
 from domain.errors import DrError, Refused, Unavailable
 
@@ -71,9 +72,15 @@ def speaking(where: str) -> Iterator[None]:
         raise Unavailable(
             f"the far store does not answer: {type(error).__name__}",
             where=where,
-            hint="what was sent stays there; the next attempt goes on behind it",
+            hint=f"{_look_at(error)}; what was sent stays there, and the next attempt goes on behind it",
             code="offsite-unavailable",
         ) from None
+
+
+def _look_at(error: Exception) -> str:
+    if isinstance(error, SSLError | ssl.SSLError):
+        return "check that it speaks TLS, and that its certificate is in date and known to this host"
+    return "check endpoint under offsite in stack.yaml, and the way there"
 
 
 def _meant(error: ClientError, where: str) -> DrError:

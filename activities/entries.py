@@ -22,6 +22,8 @@ _BESIDE = {"postgres": {"wal"}, "minio": {CONTENTS}}
 """What a store keeps beside its backups."""
 _NOT_READ = {"emergency"}
 """What people put aside by hand."""
+_LONGEST_START = timedelta(days=1)
+"""More than any wait between the name that a backup gets and its beginning."""
 _STRANGERS_NAMED = 50
 _LONGEST = 2000
 _LONGEST_PATH = 1024
@@ -206,10 +208,18 @@ def _read(path: Path, store: str, kind: str) -> Entry:
     place = (store, kind, path.name, place_of(store, kind, path.name))
     if (entry.store, entry.kind, entry.id, entry.path) != place:
         raise _unusable(f"its entry is that of {entry.id} at {entry.path}")
-    wrong = _implausible(entry)
+    wrong = _implausible(entry) or _misdated(entry)
     if wrong:
         raise _unusable(f"its entry {ENTRY} is broken: {wrong}")
     return entry
+
+
+def _misdated(entry: Entry) -> str:
+    """Return how an entry's time differs from that in its name, or nothing: an old backup is no new one."""
+    named = taken_at(entry.id)
+    if named is None or abs(entry.started_at - named) <= _LONGEST_START:
+        return ""
+    return f"it says that it began {entry.started_at:%Y-%m-%d %H:%MZ}, and its name {named:%Y-%m-%d %H:%MZ}"
 
 
 def _parsed(path: Path) -> Entry:

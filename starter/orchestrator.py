@@ -36,6 +36,8 @@ _ANSWER_WITHIN = timedelta(seconds=20)
 _POLLED_WITHIN = timedelta(seconds=75)
 """A poll that waits for work is renewed every minute."""
 _POLLERS_EVERY_SECONDS = 5.0
+_OF_RECOVERIES = "look at it with 'dr timeline -f', or end it with 'dr abort'"
+_OF_JOBS = "wait for its end, or look at it and cancel it there"
 _KINDS: dict[str, type[DrError]] = {
     kind.__name__: kind for kind in (Refused, BackupUnusable, Unavailable, VerificationFailed)
 }
@@ -124,7 +126,7 @@ async def start(
         raise Busy(
             f"another run is open: {workflow_id}, run {error.run_id}",
             where=link(settings, client.namespace, workflow_id, error.run_id or ""),
-            hint="look at it with 'dr timeline -f', or end it with 'dr abort'",
+            hint=_OF_RECOVERIES if workflow_id.startswith("recovery/") else _OF_JOBS,
             code="busy",
         ) from None
 

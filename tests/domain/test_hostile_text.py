@@ -186,6 +186,7 @@ def test_what_is_spelled_like_a_secret_is_not_quoted(text: str, secret: str) -> 
     "text",
     [
         "the secret container:hasura:HASURA_GRAPHQL_ADMIN_SECRET cannot be read",
+        "the secret file:/etc/dr/s3-secret cannot be read",
         "add admin_secret: container:hasura:HASURA_GRAPHQL_ADMIN_SECRET",
         "services.postgres.password: String should match a pattern",
         'password authentication failed for user "postgres"',

@@ -86,6 +86,21 @@ def test_an_entry_that_no_reader_would_believe_is_not_published(
     assert entries.read_entries(tmp_path)[0] == []
 
 
+@pytest.mark.parametrize("shift", [timedelta(days=2), -timedelta(days=2), timedelta(days=3650)])
+def test_an_entry_that_dates_its_backup_otherwise_than_its_name_is_not_believed(
+    tmp_path: Path, shift: timedelta
+) -> None:
+    made = shelved(tmp_path)
+    waited = made.model_copy(update={"started_at": made.started_at + timedelta(hours=20)})
+    entries.write_entry(tmp_path / made.path, waited)
+    assert entries.read_entries(tmp_path) == ([waited], [])
+    other = made.model_copy(update={name: getattr(made, name) + shift for name in ("started_at", "ended_at")})
+    entries.write_entry(tmp_path / made.path, other)
+    found, (stranger,) = entries.read_entries(tmp_path)
+    assert found == []
+    assert (stranger.id, "and its name 2026-11-22" in stranger.reason) == (DAILY, True)
+
+
 def test_an_id_of_the_second_that_is_taken_is_that_of_the_next_one(tmp_path: Path) -> None:
     first = entries.new_id(tmp_path, "daily")
     (tmp_path / first).mkdir()

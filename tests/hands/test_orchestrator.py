@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from starter import orchestrator
+from starter.answer import Busy
 from worker import liveness
 from worker.settings import Settings
 
@@ -110,3 +111,19 @@ def test_an_error_of_a_hand_keeps_its_kind_and_all_its_parts_on_the_way_to_the_c
 def test_an_error_that_has_a_code_alone_is_told_by_its_message() -> None:
     got = orchestrator._ours(ApplicationError("it is open [recovery-open]", "recovery-open", type="Refused"))
     assert (type(got), got.what, got.where, got.code) == (Refused, "it is open", "", "recovery-open")
+
+
+@pytest.mark.parametrize(
+    ("workflow_id", "hint"), [("recovery/lab", "dr abort"), ("backup/lab/redis/all", "cancel it there")]
+)
+async def test_who_meets_another_run_is_told_what_helps_with_that_one(workflow_id: str, hint: str) -> None:
+    class Taken:
+        namespace = "default"
+
+        async def start_workflow(self, *_: Any, **__: Any) -> None:
+            raise WorkflowAlreadyStartedError(workflow_id, "x", run_id="r")
+
+    client: Any = Taken()
+    with pytest.raises(Busy) as busy:
+        await orchestrator.start(client, Settings(), "x", Answer(), workflow_id, Answer)
+    assert hint in busy.value.hint

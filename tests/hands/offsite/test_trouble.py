@@ -264,3 +264,10 @@ def test_while_the_far_side_is_away_the_shelf_is_as_it_was(place: Place, moto_po
         seen(f"{between.troubles[0].met} requests were cut")
     assert tree(place.shelf) == before
     assert (place.shelf / "postgres" / "base" / BASE / "dr.json").is_file()
+
+
+def test_where_tls_fails_the_hint_speaks_of_the_certificate(make: Make, moto_port: int) -> None:
+    place = make(f"https://127.0.0.1:{moto_port}")
+    with pytest.raises(Unavailable, match="SSLError") as away:
+        place.ready()
+    assert "certificate" in away.value.hint
