@@ -29,7 +29,7 @@ from infra import up
 from infra.temporal import server
 from worker.connection import connect
 from worker.settings import Settings
-from worker.wiring import tools_image
+from worker.tools_image import tools_image
 
 STEP_TARGET_SECONDS = 0.025
 BETWEEN_TARGET_SECONDS = 4.0

@@ -82,10 +82,10 @@ from activities.tokens import Tokens
 from activities.traffic import Traffic
 from activities.verification import VerificationReports
 from activities.verification_far import FarChecks
-from domain.names import LABEL_MADE_BY, LABEL_ROLE
 from worker.backup_metrics import BackupMetrics
 from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
+from worker.tools_image import tools_image
 
 _DOCKER_SECONDS = 120
 
@@ -102,17 +102,6 @@ def docker_client() -> docker.DockerClient:
             structlog.get_logger().warning("waiting for Docker", reason=str(error)[:200])
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
-
-
-def tools_image(client: docker.DockerClient, named: str) -> str:
-    """Return the id of the tools image: the named one, else the newest local ``dr-tools`` of ours."""
-    filters: dict[str, str | list[str] | bool] = {
-        "reference": "dr-tools",
-        "label": [f"{LABEL_ROLE}=tools", f"{LABEL_MADE_BY}=dr"],
-    }
-    found = client.images.list(named or None, filters={} if named else filters)
-    newest = max(found, key=lambda image: str(image.attrs["Created"]), default=None)
-    return str(newest.id) if newest is not None else ""
 
 
 class Hands:

@@ -18,7 +18,7 @@ from domain.names import LABEL_RECOVERY, LABEL_STACK
 from domain.order import ServiceTarget, TargetOrder
 from domain.stack import Kind
 from tests.hands.hostile.planted import target_on
-from worker.wiring import tools_image
+from worker.tools_image import tools_image
 
 RID = "20261122T0530Z-5ca1ab1e"
 ASLEEP = ("sleep", "600")

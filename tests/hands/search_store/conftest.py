@@ -27,7 +27,7 @@ from domain.stack import Kind
 from domain.store_backups import StoreBackupOrder
 from infra.images.recipes import RECIPES, digest, repository
 from tests.hands.chat_stack import until
-from worker.wiring import tools_image
+from worker.tools_image import tools_image
 
 KEY = "master-key-of-a-test"
 MESSAGES = [{"id": f"m{n:04}", "content": f"message {n}", "updated_at": n} for n in range(250)]

@@ -19,7 +19,7 @@ from domain.search_restore import SearchRestored, SearchRestoreOrder
 from tests.faults.record import Seen
 from tests.hands.dying import AT_NIGHT, SIDES, Side, Trial, dies_everywhere, remains
 from tests.hands.search_store.conftest import MESSAGES, SearchStand
-from worker.wiring import tools_image
+from worker.tools_image import tools_image
 
 pytestmark = [pytest.mark.hand, pytest.mark.timeout(1800)]
 NUMBER_NOT_KEPT = ("http POST /dumps", "search-dumps/")
