@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from activities import catalogue, plain_files, stored
 from domain.backups import Level, PassedOver
-from domain.entries import BASE, ENTRY, KINDS, Entry, entry_of, files_sha256, newest_first, place_of
+from domain.entries import BASE, ENTRY, KINDS, Entry, entry_of, files_sha256, misdated, newest_first, place_of
 from domain.errors import BackupUnusable, Refused
 from domain.objects_copy import CONTENTS
 from domain.paths import path_under
@@ -22,8 +22,6 @@ _BESIDE = {"postgres": {"wal"}, "minio": {CONTENTS}}
 """What a store keeps beside its backups."""
 _NOT_READ = {"emergency"}
 """What people put aside by hand."""
-_LONGEST_START = timedelta(days=1)
-"""More than any wait between the name that a backup gets and its beginning."""
 _STRANGERS_NAMED = 50
 _LONGEST = 2000
 _LONGEST_PATH = 1024
@@ -141,8 +139,21 @@ def write_entry(directory: Path, entry: Entry) -> None:
 def record_verified(shelf: Path, entry: Entry, level: Level, at: datetime, by: str) -> Entry:
     """Record how far a backup was proven, when and by what; return the new entry.
 
-    Raises ``BackupUnusable`` when it is no longer there, or another one has its name by now.
+    Raises ``BackupUnusable`` when it is no longer there, or another one has its name by now, and
+    ``Refused`` where the shelf takes no writing.
     """
+    try:
+        return _recorded(shelf, entry, level, at, by)
+    except OSError as error:
+        raise Refused(
+            f"what was shown of backup {entry.id} cannot be recorded: {error.strerror}",
+            where=str(directory_of(shelf, entry)),
+            hint="make the shelf writable for the worker of the host, then verify it again",
+            code="shelf-unusable",
+        ) from None
+
+
+def _recorded(shelf: Path, entry: Entry, level: Level, at: datetime, by: str) -> Entry:
     if entry.store == "postgres" and entry.kind == BASE:
         proven = {"verified": level, "verified_at": at, "verified_by": by}
         found = catalogue.find_backup(shelf, entry.id)
@@ -208,18 +219,10 @@ def _read(path: Path, store: str, kind: str) -> Entry:
     place = (store, kind, path.name, place_of(store, kind, path.name))
     if (entry.store, entry.kind, entry.id, entry.path) != place:
         raise _unusable(f"its entry is that of {entry.id} at {entry.path}")
-    wrong = _implausible(entry) or _misdated(entry)
+    wrong = _implausible(entry) or misdated(entry, taken_at(entry.id))
     if wrong:
         raise _unusable(f"its entry {ENTRY} is broken: {wrong}")
     return entry
-
-
-def _misdated(entry: Entry) -> str:
-    """Return how an entry's time differs from that in its name, or nothing: an old backup is no new one."""
-    named = taken_at(entry.id)
-    if named is None or abs(entry.started_at - named) <= _LONGEST_START:
-        return ""
-    return f"it says that it began {entry.started_at:%Y-%m-%d %H:%MZ}, and its name {named:%Y-%m-%d %H:%MZ}"
 
 
 def _parsed(path: Path) -> Entry:

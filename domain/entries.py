@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from domain.backups import Backup, Level, PassedOver
 from domain.contents import Contents
@@ -26,6 +26,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Store to its kinds; an entry lies at ``<shelf>/<store>/<kind>/<id>``."""
 
+_LONGEST_START = timedelta(days=1)
+"""More than any wait between the name that a backup gets and its beginning."""
 _FILES_SHOWN = 100
 _TABLES_SHOWN = 1000
 _VERIFIED_BY = {Level.MANIFEST: "pg_verifybackup", Level.RESTORED: "a restored copy"}
@@ -177,3 +179,10 @@ def shown(entry: Entry) -> Entry:
     contents = entry.contents.model_copy(update={"tables": plain, "databases": tuple(databases)})
     sentence = "; ".join([entry.sentence, *left])
     return entry.model_copy(update={"files": files, "contents": contents, "sentence": sentence})
+
+
+def misdated(entry: Entry, named: datetime | None) -> str:
+    """Return how an entry's time differs from that in its name, or nothing: an old backup is no new one."""
+    if named is None or abs(entry.started_at - named) <= _LONGEST_START:
+        return ""
+    return f"it says that it began {entry.started_at:%Y-%m-%d %H:%MZ}, and its name {named:%Y-%m-%d %H:%MZ}"

@@ -1,5 +1,7 @@
 """The catalogue of every store: written last, read with suspicion, and right about every byte."""
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from activities import catalogue, entries, stored
+from activities import catalogue, entries, plain_files, stored
 from activities.engine import Engine
 from activities.ledger_journal import LedgerFiles, put_flag
 from activities.open_recovery import open_recovery, refuse_while_recovering
@@ -118,6 +120,21 @@ def test_what_was_shown_of_a_backup_is_recorded_with_date_and_means(tmp_path: Pa
     assert entries.find_entry(tmp_path, DAILY) == changed
     assert (changed.verified, changed.verified_at, changed.verified_by) == (level, NOW, "a drill")
     assert changed.files == made.files
+
+
+def test_a_shelf_that_takes_no_writing_is_named_where_something_was_to_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shelved(tmp_path)
+
+    def replace(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "dr.json.new")
+
+    monkeypatch.setattr(plain_files, "replace", replace)
+    with pytest.raises(Refused, match="Read-only file system") as refused:
+        entries.record_verified(tmp_path, made, Level.MANIFEST, NOW, "a drill")
+    assert (refused.value.where, refused.value.code) == (str(tmp_path / made.path), "shelf-unusable")
+    assert refused.value.hint
 
 
 def test_what_was_shown_of_a_base_backup_is_recorded_in_its_own_entry(tmp_path: Path) -> None:
