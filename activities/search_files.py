@@ -1,5 +1,6 @@
 """The files of a search engine's backups: fetched out of its volume, and read to their end once."""
 
+import gzip
 import json
 import os
 import posixpath
@@ -83,7 +84,9 @@ def read_through(path: Path, kind: str) -> str:
         with (
             plain_files.opened(path) as handle,
             open(handle, "rb", closefd=False) as file,
-            tarfile.open(fileobj=file, mode="r|gz") as archive,
+            # tarfile's own reader of gzip takes no notice of its checksum.
+            gzip.GzipFile(fileobj=file) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
         ):
             progress = Progress(f"search: reading the {kind}", os.fstat(handle).st_size)
             for entry in archive:
@@ -101,6 +104,8 @@ def read_through(path: Path, kind: str) -> str:
                 progress.tell(file.tell())
                 if members > _MEMBERS:
                     raise _damaged(kind, "it has members without end")
+            while plain.read(_CHUNK_BYTES):
+                progress.tell(file.tell())
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(kind, f"{type(error).__name__}: {error}") from None
     if not read:

@@ -12,6 +12,7 @@ from activities.engine import Engine
 from activities.search_backup import search_entry
 from activities.search_contents import seen_as_recorded
 from activities.search_copy import SearchCopy
+from activities.search_files import FILES, read_through
 from activities.search_place import place_of_search, search_of
 from activities.tokens import Tokens
 from domain.backups import Level
@@ -75,8 +76,15 @@ class SearchProofs:
 
 
 def _loaded(copy: SearchCopy, directory: Path, entry: Entry, *, same: bool) -> tuple[Proof, ...]:
-    """Load a backup and compare; that another image does not take a snapshot says nothing against it."""
+    """Load a backup and compare; that another image does not take a snapshot says nothing against it.
+
+    It is read to its end first: the engine takes no notice of a checksum within the file.
+    """
     copy.remove()
+    try:
+        read_through(directory / FILES[entry.kind], entry.kind)
+    except BackupUnusable as error:
+        return (Proof(name="read", passed=False, evidence=error.what),)
     try:
         copy.load(directory, entry)
         return compare_holdings(entry.held, seen_as_recorded(copy.get, entry.held))

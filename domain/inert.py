@@ -25,8 +25,8 @@ _WORD = (
 _SECRETS = (
     # The password of an address; it may hold anything but blanks, also further signs of its own syntax.
     (re.compile(r"(://[^\s:/@]*:)[^\s]+@"), rf"\g<1>{HIDDEN}@"),
-    # An option; within a word it is a file's name: /etc/dr/s3-secret.
-    (re.compile(rf"(?i)((?<!\w)--?[\w-]*{_WORD}[\w-]*[ =])[^\s]+"), rf"\g<1>{HIDDEN}"),
+    # An option or a header; within a path it is a file's name: /etc/dr/s3-secret.
+    (re.compile(rf"(?i)((?<![\w/.-])\w*--?[\w-]*{_WORD}[\w-]*[ =])[^\s]+"), rf"\g<1>{HIDDEN}"),
     (
         re.compile(
             rf"(?i)(\b[\w.-]*{_WORD}[\w.-]*\\?[\"']?\s*(?:=|:(?=\S)|:\s+(?=\\?[\"']|\S*\d))\s*)"

@@ -47,6 +47,7 @@ SECRETS = {
     'config {"password": "S3cret json"}': "S3cret json",
     "Authorization: Bearer abcdef.123456": "abcdef.123456",
     "redis-server --requirepass S3cret-flag --port 1": "S3cret-flag",
+    "sent x-api-key S3cret-header to it": "S3cret-header",
     "HASURA_GRAPHQL_ADMIN_SECRET=S3cret-env": "S3cret-env",
     "MEILI_MASTER_KEY: S3cret-yaml1": "S3cret-yaml1",
     "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF": "eyJhbGciOiJIUzI1NiJ9",

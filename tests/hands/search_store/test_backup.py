@@ -1,5 +1,6 @@
 """Snapshots and dumps of a real engine: taken, read, loaded elsewhere, compared."""
 
+import hashlib
 import shutil
 import tarfile
 
@@ -8,7 +9,7 @@ import pytest
 from activities import entries
 from activities.search_backup import SearchBackups
 from domain.backups import Level
-from domain.entries import Entry
+from domain.entries import Entry, files_sha256
 from domain.errors import BackupUnusable, Refused
 from domain.holdings import MOVING, Holding
 from domain.order import Target, VolumeMount
@@ -121,6 +122,33 @@ def test_a_backup_that_was_cut_off_is_not_loaded_and_loses_its_level(search: Sea
     with pytest.raises(BackupUnusable):
         search.verify(entry)
     assert entries.find_entry(search.shelf, entry.id).verified is Level.NONE
+
+
+def test_a_file_that_its_own_checksum_speaks_against_is_not_proven_though_the_entry_agrees(
+    search: SearchStand,
+) -> None:
+    """The engine loads it: it reads gzip without its checksum."""
+    for kind, entry in search.back_up().items():
+        directory = entries.directory_of(search.shelf, entry)
+        file = directory / f"search.{kind}"
+        content = bytearray(file.read_bytes())
+        # The checksum is the first four of the last eight bytes.
+        content[-8] ^= 1
+        file.write_bytes(content)
+        known = entries.find_entry(search.shelf, entry.id)
+        files = tuple(
+            one.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+            if one.path == file.name
+            else one
+            for one in known.files
+        )
+        entries.write_entry(
+            directory, known.model_copy(update={"files": files, "sha256": files_sha256(files)})
+        )
+        found = search.verify(entry)
+        assert found.passed is False
+        assert [proof.name for proof in found.proofs if proof.passed is False] == ["read"]
+        assert found.entry.verified is Level.NONE
 
 
 def test_what_a_dead_attempt_left_is_removed(search: SearchStand, monkeypatch: pytest.MonkeyPatch) -> None:
