@@ -18,6 +18,11 @@ _LIMIT_BYTES = 4096
 _SUFFIX = ".key"
 _CONFIRMED = ".confirmed"
 
+_NONE = (
+    "none was made: until 'dr keys backup new' metadata and configuration are not backed up, and nothing"
+    " leaves sealed"
+)
+
 
 class BackupKeys:
     """Makes keys, finds them by id, and remembers who said that they are kept elsewhere too."""
@@ -101,7 +106,7 @@ class BackupKeys:
             )
             return Proof(name=name, passed=False, evidence=evidence)
         said = [f"{one.id}, kept elsewhere says {one.confirmed_by}" for one in known]
-        return Proof(name=name, passed=True, evidence="; ".join(said) or "none was made")
+        return Proof(name=name, passed=True, evidence="; ".join(said) or _NONE)
 
     def _read(self, key_id: str) -> tuple[BackupKey, datetime]:
         path = self.directory / f"{key_id}{_SUFFIX}"

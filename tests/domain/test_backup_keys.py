@@ -91,6 +91,7 @@ def test_a_link_in_the_place_of_a_key_is_not_followed(tmp_path: Path) -> None:
 def test_the_doctor_is_red_until_somebody_keeps_each_key_elsewhere(tmp_path: Path) -> None:
     keys = BackupKeys(tmp_path)
     assert keys.proof().passed is True
+    assert "dr keys backup new" in keys.proof().evidence
     old = keys.new(NOW)
     assert keys.proof().passed is False
     assert old.id in keys.proof().evidence
