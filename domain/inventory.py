@@ -1,7 +1,7 @@
 """Drafts a stack file from a running Compose project, and names what only people can answer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.errors import Refused
@@ -44,7 +44,7 @@ def draft(seen: Inventory, stack: str, answers: Mapping[str, str]) -> Draft:
     """
     pad = Pad(answers)
     sightings, left_out = _chosen(seen, pad)
-    kinds = _kinds(sightings, seen.project, pad)
+    kinds = _kinds(sightings, seen.project, pad, left_out)
     services = {name: service_body(found, kinds, sightings, pad) for name, found in sightings.items()}
     content: dict[str, Any] = {"version": 1, "stack": stack, "project": seen.project, "services": services}
     content |= promise(pad) | {"backup": {"shelf": f"shelf-{stack}", "keep_base": "7d"}}
@@ -82,9 +82,11 @@ def _chosen(seen: Inventory, pad: Pad) -> tuple[dict[str, Sighting], list[str]]:
     return {name: several[0] for name, several in by_service.items()}, left_out
 
 
-def _kinds(sightings: Mapping[str, Sighting], project: str, pad: Pad) -> dict[str, Kind]:
+def _kinds(
+    sightings: Mapping[str, Sighting], project: str, pad: Pad, left_out: Sequence[str]
+) -> dict[str, Kind]:
     taken = {name: _said_or_seen(found, pad) for name, found in sightings.items()}
-    server = _database(taken, project, pad)
+    server = _database(taken, project, pad, left_out)
     kinds = {}
     for name, found in taken.items():
         kinds[name] = found.kind
@@ -121,7 +123,7 @@ def _said_or_seen(found: Sighting, pad: Pad) -> Recognised:
     return Recognised(kind=Kind(said), because="said by a person")
 
 
-def _database(taken: Mapping[str, Recognised], project: str, pad: Pad) -> str:
+def _database(taken: Mapping[str, Recognised], project: str, pad: Pad, left_out: Sequence[str]) -> str:
     """Return the one server that is protected: the only certain one, else the one that is named."""
     servers = [name for name, found in taken.items() if found.kind is Kind.POSTGRES]
     likely = [name for name in servers if taken[name].certain] or servers
@@ -131,10 +133,11 @@ def _database(taken: Mapping[str, Recognised], project: str, pad: Pad) -> str:
     if named is not None or len(likely) == 1:
         return named or likely[0]
     known = ", ".join(likely or taken) or "none"
+    unseen = f" (left out: {'; '.join(left_out[:3])})" if left_out else ""
     raise Refused(
         f"{len(likely)} services are PostgreSQL servers: {known}"
         if likely
-        else "no service is known to be a PostgreSQL server",
+        else f"no service is known to be a PostgreSQL server{unseen}",
         where=f"project {project}",
         hint=f"say which one dr protects: --answer database=NAME, one of {known}",
         code="which-database" if likely else "no-database",

@@ -199,6 +199,15 @@ def test_two_servers_are_refused_until_a_person_says_which_one() -> None:
     assert (services["db"].kind, services["analytics"].kind) == (Kind.POSTGRES, Kind.OTHER)
 
 
+def test_a_server_whose_name_no_file_can_hold_is_named_in_the_refusal() -> None:
+    server = Sighting(service="My.Database", container="s", image="postgres:17")
+    with pytest.raises(
+        Refused, match=r"left out: My\.Database: a stack file cannot hold such a name"
+    ) as error:
+        drafted(server, WEB)
+    assert error.value.code == "no-database"
+
+
 def test_a_project_without_a_known_server_is_refused_until_one_is_named() -> None:
     own = Sighting(service="store", container="s", image="team/own-database:1")
     with pytest.raises(Refused) as error:
