@@ -43,9 +43,9 @@ ready:
 	@$(BOOTSTRAP) --browser
 	@$(BIN)/python -m infra.images
 
-# These make what they need themselves and spend their time on waiting: two at once, by file.
+# These make what they need themselves and wait much: three at once on two cores, by file.
 tests-rest: ready
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(STACKS:%=--ignore=%) --ignore=tests/faults
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile $(STACKS:%=--ignore=%) --ignore=tests/faults
 
 # The kill tests use the lab of the end-to-end tests.
 tests-e2e: ALONG := tests/faults

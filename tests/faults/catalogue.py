@@ -22,7 +22,7 @@ STACKS = (("tests/browser",), ("tests/e2e", "tests/faults"), ("tests/lab",), ("t
 """Folders that share a stack, which must not stand idle beside another: each is a run of its own."""
 _STYLE = {"passed": "green", "failed": "red", "not run": "yellow"}
 _NOTHING_COLLECTED = 5
-_TWO_AT_ONCE = ("--numprocesses=2", "--dist=loadfile")
+_SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile")
 """Those that share no stack make what they need themselves and mostly wait: as ``make test`` runs them."""
 
 
@@ -105,7 +105,7 @@ def run(depth: str, record: Path) -> int:
     ]
     rest = [f"--ignore={folder}" for folders in STACKS for folder in folders]
     worst = 0
-    for places in ((*_TWO_AT_ONCE, *rest), *STACKS):
+    for places in ((*_SIDE_BY_SIDE, *rest), *STACKS):
         asked = [sys.executable, "-m", "pytest", *common, *places]
         code = subprocess.run(asked, cwd=ROOT, check=False).returncode
         worst = max(worst, 0 if code == _NOTHING_COLLECTED else code)

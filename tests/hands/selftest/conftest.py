@@ -2,6 +2,7 @@
 
 from tests.hands.postgres.conftest import (  # noqa: F401 - fixtures of that folder, given on
     client,
+    clusters,
     engine,
     image_id,
     server,
