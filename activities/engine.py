@@ -189,14 +189,8 @@ class Engine(Networks, Files):
         """
         with speaking(operand(name)):
             try:
-                stream = self._client.api.logs(
-                    name,
-                    tail=cast("Any", tail),
-                    since=since,
-                    timestamps=timestamps,
-                    stream=True,
-                    follow=False,
-                )
+                shown = {"since": since, "timestamps": timestamps, "stream": True, "follow": False}
+                stream = self._client.api.logs(name, tail=cast("Any", tail), **cast("Any", shown))
                 said = readable(cast("Any", stream))
             except NotFound:
                 raise Unavailable("the container is gone", where=name, code="job-gone") from None
@@ -215,15 +209,18 @@ class Engine(Networks, Files):
         """Run a program in a running container and wait for it; argv, never a shell line."""
         api = self._client.api
         with changing(f"{operand(name)}: {command[0]}"):
-            handle = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))[
-                "Id"
-            ]
+            made = api.exec_create(name, list(command), user=user, environment=dict(environment or {}))
+            handle = made["Id"]
             out, err = api.exec_start(handle, demux=True)
             # On a busy host the streams end a moment before the program does, which has no status then.
             deadline = time.monotonic() + _ENDS_SECONDS
-            while (ended := api.exec_inspect(handle))["Running"] and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
-            code = ended["ExitCode"]
+            try:
+                while (ended := api.exec_inspect(handle))["Running"] and time.monotonic() < deadline:
+                    time.sleep(_LOOK_SECONDS)
+                code = ended["ExitCode"]
+            except NotFound:
+                # Docker forgets what ran in a container that ended meanwhile.
+                code = None
         return Executed(
             exit_code=-1 if code is None else int(code),
             output=(out or b"").decode(errors="replace"),
