@@ -1,5 +1,7 @@
 """An index that there was no time to read to its end was not measured."""
 
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,8 +30,9 @@ class Pages:
 def test_an_index_that_was_not_read_to_its_end_is_not_called_sound(
     seconds: float, finding: Finding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(1000))
-    monkeypatch.setattr(index_pages.time, "monotonic", lambda: float(next(clock)))
+    clock = count()
+    stepping = SimpleNamespace(monotonic=lambda: float(next(clock)))
+    monkeypatch.setattr("activities.postgres.index_pages.time", stepping)
     monkeypatch.setattr(index_pages, "beat", lambda _: None)
     connection: Any = Pages()
     found = index_pages.look_at_index_pages(connection, limit_seconds=seconds)
