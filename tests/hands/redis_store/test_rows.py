@@ -68,11 +68,11 @@ def test_a_single_append_only_file_is_refused_and_a_whole_directory_is_restored(
     assert keys(store) == 0
     (store.data / "appendonly.aof").unlink()
     directory = entries.directory_of(store.shelf, whole)
-    single = directory.parent / ".20261122T020000Z-aof.partial"
+    name = entries.new_id(directory.parent, "aof")
+    single = entries.partial_of(store.shelf, "redis", "aof", name)
     single.mkdir()
     (single / "appendonly.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
     files = stored.stored_files(single)
-    name = "20261122T020000Z-aof"
     facts = {"id": name, "path": f"redis/aof/{name}", "files": files, "label": "single"}
     size = {"bytes": files[0].bytes, "sha256": files_sha256(files)}
     made = entries.publish(single, whole.model_copy(update={**facts, **size}))
