@@ -34,7 +34,7 @@ imports: venv
 	$(BIN)/lint-imports --no-logo
 
 # One run a kind of stack, so that no lab stands idle beside the next one on two cores.
-STACKS := tests/browser tests/e2e tests/lab tests/other
+STACKS := tests/e2e tests/lab tests/other
 STACK_RUNS := $(STACKS:tests/%=tests-%)
 
 tests: tests-rest $(STACK_RUNS) ## the tests alone
@@ -45,10 +45,10 @@ ready:
 
 # These make what they need themselves and wait much: three at once on two cores, by file.
 tests-rest: ready
-	$(BIN)/pytest --numprocesses=3 --dist=loadfile $(STACKS:%=--ignore=%) --ignore=tests/faults
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile $(STACKS:%=--ignore=%) --ignore=tests/browser --ignore=tests/faults
 
-# The kill tests use the lab of the end-to-end tests.
-tests-e2e: ALONG := tests/faults
+# The browser and the kills use the lab of the end-to-end tests.
+tests-e2e: ALONG := tests/browser tests/faults
 $(STACK_RUNS): tests-%: ready
 	$(BIN)/pytest tests/$* $(ALONG)
 

@@ -1,4 +1,4 @@
-"""Chromium on the Web UI of a stand: a small lab with an orchestrator of its own."""
+"""Chromium on the Web UI of the lab that the end-to-end tests have."""
 
 import os
 import shutil
@@ -10,8 +10,9 @@ from playwright.sync_api import sync_playwright
 
 from infra.temporal import server
 from tests.browser.console import Console
-from tests.e2e.session import standing
+from tests.e2e.session import sound
 from tests.e2e.stand import Stand
+from tests.faults.harness.stand import FaultStand
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / ".artifacts" / "browser"
@@ -46,11 +47,17 @@ def why_no_browser() -> str:
 
 
 @pytest.fixture(scope="session")
-def stand() -> Iterator[Stand]:
+def chromium() -> str:
+    """Return the browser; where there is none, the reason is said before a lab is started for it."""
     if reason := why_no_browser():
         pytest.skip(reason)
-    with standing(Stand) as made:
-        yield made
+    return CHROMIUM
+
+
+@pytest.fixture
+def stand(chromium: str, lab_stand: FaultStand) -> Iterator[Stand]:
+    with sound(lab_stand) as stand:
+        yield stand
 
 
 @pytest.fixture

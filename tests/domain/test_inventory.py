@@ -153,6 +153,27 @@ def test_secrets_are_named_by_the_container_s_own_variables_or_their_files() -> 
     assert services["cache"].password == "container:cache:REDIS_PASSWORD"
 
 
+def test_an_account_that_stands_in_a_file_is_asked_for_and_not_taken_for_the_usual_one() -> None:
+    by_file = SERVER.model_copy(
+        update={
+            "env_names": ("POSTGRES_USER_FILE", "POSTGRES_DB_FILE"),
+            "facts": {"PGDATA": "/var/lib/postgresql"},
+        }
+    )
+    assert {"user.db", "database.db"} <= set(asked(drafted(by_file)))
+    found = drafted(by_file, user__db="keeper", database__db="shop")
+    assert not {"user.db", "database.db"} & set(asked(found))
+    assert (parsed(found).services["db"].user, parsed(found).services["db"].database) == ("keeper", "shop")
+
+
+def test_an_account_is_read_from_the_variables_of_other_images_too() -> None:
+    other = SERVER.model_copy(
+        update={"facts": {"POSTGRESQL_USERNAME": "keeper", "POSTGRESQL_DATABASE": "shop"}}
+    )
+    found = parsed(drafted(other)).services["db"]
+    assert (found.user, found.database) == ("keeper", "shop")
+
+
 def test_a_password_that_only_the_arguments_hold_is_asked_for_and_may_be_another_service_s_variable() -> None:
     cache = Sighting(service="cache", container="c", image="redis:7", ports=(6379,), wants_password=True)
     assert "password.cache" in asked(drafted(SERVER, cache))

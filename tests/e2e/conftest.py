@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.session import sound
 from tests.e2e.stand import Stand
 from tests.e2e.witness import Host, Users
+from tests.faults.harness.stand import FaultStand
 
 # Room for a machine that is busy with other things; an undisturbed recovery takes half a minute.
 LIMIT_SECONDS = 900
@@ -19,13 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def stand(lab_stand: Stand) -> Iterator[Stand]:
-    """Hand out the stand with a sound database; a damaged one is recovered first."""
-    lab_stand.end_open_run()
-    if lab_stand.dirty:
-        lab_stand.to_the_end(lab_stand.recover())
-    yield lab_stand
-    lab_stand.end_open_run()
+def stand(lab_stand: FaultStand) -> Iterator[Stand]:
+    with sound(lab_stand) as stand:
+        yield stand
 
 
 @pytest.fixture

@@ -53,3 +53,13 @@ def lab_stand() -> "Iterator[FaultStand]":
 
     with standing(FaultStand) as stand:
         yield stand
+
+
+@contextmanager
+def sound(stand: "FaultStand") -> "Iterator[FaultStand]":
+    """Hand out the stand with no run open and a sound database; a damaged one is recovered first."""
+    stand.end_open_run()
+    if stand.dirty:
+        stand.to_the_end(stand.recover())
+    yield stand
+    stand.end_open_run()

@@ -18,7 +18,7 @@ from rich.table import Table
 from tests.faults.record import ROWS
 
 ROOT = Path(__file__).parents[2]
-STACKS = (("tests/browser",), ("tests/e2e", "tests/faults"), ("tests/lab",), ("tests/other",))
+STACKS = (("tests/e2e", "tests/browser", "tests/faults"), ("tests/lab",), ("tests/other",))
 """Folders that share a stack, which must not stand idle beside another: each is a run of its own."""
 _STYLE = {"passed": "green", "failed": "red", "not run": "yellow"}
 _NOTHING_COLLECTED = 5

@@ -135,10 +135,18 @@ def test_nothing_but_a_name_reaches_dockers_addresses(engine: Engine, name: str,
 @pytest.mark.fault("K3")
 @pytest.mark.fault("K4")
 @pytest.mark.parametrize(
-    "user", ['x" trust\nhost all all all trust', "-h evil", "a'b", "\x1b[31m"], ids=ascii
+    ("variable", "value"),
+    [
+        ("POSTGRES_USER", 'x" trust\nhost all all all trust'),
+        ("POSTGRES_USER", "-h evil"),
+        ("POSTGRESQL_USERNAME", "a'b"),
+        ("POSTGRES_USER", "\x1b[31m"),
+        ("POSTGRES_USER_FILE", "/run/secrets/account"),
+    ],
+    ids=ascii,
 )
 def test_an_account_in_a_containers_environment_is_a_name_or_refused(
-    yard: Yard, engine: Engine, tmp_path: Path, user: str, seen: Seen
+    yard: Yard, engine: Engine, tmp_path: Path, variable: str, value: str, seen: Seen
 ) -> None:
     """F-K3, F-K4: POSTGRES_USER, which stands in argument lists and in pg_hba.conf."""
     volume = yard.client.api.create_volume(f"{yard.project}_data", labels={COMPOSE_PROJECT: yard.project})
@@ -152,7 +160,7 @@ def test_an_account_in_a_containers_environment_is_a_name_or_refused(
                     "com.docker.compose.oneoff": "False",
                 },
                 user="999:999",
-                environment={"POSTGRES_USER": user},
+                environment={variable: value},
                 host_config=yard.client.api.create_host_config(
                     binds=[f"{volume['Name']}:/var/lib/postgresql/data:rw"]
                 ),
@@ -166,7 +174,7 @@ def test_an_account_in_a_containers_environment_is_a_name_or_refused(
         hand = Containers(engine, {"shop": file}, "shop", tmp_path)
         with pytest.raises(Refused) as refused:
             hand.observe_stack(StackOrder(recovery_id=RECOVERY))
-        assert refused.value.code == "account-unusable"
+        assert (refused.value.code, refused.value.where) == ("account-unusable", variable)
     finally:
         for one in yard.made:
             yard.client.api.remove_container(one, force=True, v=True)
