@@ -17,7 +17,7 @@ from domain.recovery import Judged, Proof
 
 _DEPENDS_ON = "com.docker.compose.depends_on"
 # They name a directory, an account and a database: nothing that opens anything.
-_NAMING = ("PGDATA", "POSTGRES_USER", "POSTGRES_DB")
+_NAMING = ("PGDATA", "POSTGRES_USER", "POSTGRESQL_USERNAME", "POSTGRES_DB", "POSTGRESQL_DATABASE")
 _LOOPBACK = {"", "0.0.0.0", "127.0.0.1"}  # noqa: S104 - read, not bound
 _ASKED = "# ASK:"
 _LONGEST = 200

@@ -17,6 +17,7 @@ from domain.stack import Account, Service
 
 _USUAL_PGDATA = "/var/lib/postgresql/data"
 _USUAL_PORT = 5432
+_ACCOUNT_NAMES = ("POSTGRES_USER", "POSTGRESQL_USERNAME")
 _ACCOUNT: TypeAdapter[str] = TypeAdapter(Account)
 
 
@@ -36,7 +37,7 @@ def postgres_target(
     pgdata = _data_directory(arguments) or environment.get("PGDATA") or _USUAL_PGDATA
     mount = _mount_of(pgdata, service)
     uid, gid = _Owner(engine, recovery_id, container, mount, pgdata).find()
-    user = facts.user or _account(environment.get("POSTGRES_USER")) or "postgres"
+    user = facts.user or _account(environment) or "postgres"
     password = facts.password
     if password is None and environment.get("POSTGRES_PASSWORD"):
         password = f"container:{service.name}:POSTGRES_PASSWORD"
@@ -55,7 +56,7 @@ def postgres_target(
         host_port=service.published.get(str(port)),
         network=service.networks[0] if service.networks else "",
         user=user,
-        database=facts.database or environment.get("POSTGRES_DB") or user,
+        database=facts.database or _database(environment) or user,
         password=password or "",
         arguments=arguments,
         volumes_root=f"{engine.root()}/volumes",
@@ -67,22 +68,29 @@ def _environment(raw: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _account(name: str | None) -> str | None:
+def _account(environment: Mapping[str, str]) -> str | None:
     """Return the name that a container's environment gives; one that no account should have is refused.
 
     It stands in arguments and in lines of ``pg_hba.conf``, where a quote or a new line would say more.
+    A name that stands in a file is refused too: that of everybody else's server is not it.
     """
-    if name:
-        try:
-            return _ACCOUNT.validate_python(name)
-        except ValidationError:
-            raise Refused(
-                "the server's container names no usable account",
-                where="POSTGRES_USER",
-                hint="name the account as user in the stack file",
-                code="account-unusable",
-            ) from None
-    return None
+    given = next((name for name in _ACCOUNT_NAMES if environment.get(name)), None)
+    file = next((f"{name}_FILE" for name in _ACCOUNT_NAMES if environment.get(f"{name}_FILE")), None)
+    if given is None and file is None:
+        return None
+    try:
+        return _ACCOUNT.validate_python(environment[given] if given else None)
+    except ValidationError:
+        raise Refused(
+            "the server's container names no usable account",
+            where=given or file or "",
+            hint="name the account as user in the stack file",
+            code="account-unusable",
+        ) from None
+
+
+def _database(environment: Mapping[str, str]) -> str | None:
+    return environment.get("POSTGRES_DB") or environment.get("POSTGRESQL_DATABASE")
 
 
 def _arguments(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class Sighting(Value):
     env_names: tuple[str, ...] = ()
     """Variables that have a value, in the order of the container."""
     facts: dict[str, str] = {}
-    """The few variables that name things: PGDATA, POSTGRES_USER, POSTGRES_DB."""
+    """The few variables that name things: PGDATA, the server's account and database."""
     secret_files: dict[str, str] = {}
     """A variable such as POSTGRES_PASSWORD_FILE, and the path on the host that is mounted there."""
     ports: tuple[int, ...] = ()

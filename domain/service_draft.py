@@ -40,6 +40,10 @@ _NAMED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     },
     Kind.SEARCH: {"master_key": ("MEILI_MASTER_KEY",)},
 }
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "user": ("POSTGRES_USER", "POSTGRESQL_USERNAME"),
+    "database": ("POSTGRES_DB", "POSTGRESQL_DATABASE"),
+}
 _NEEDED = {Kind.HASURA, Kind.OBJECTS}
 """Kinds that cannot be proven without their named secrets."""
 _REFERENCE: TypeAdapter[str] = TypeAdapter(SecretRef)
@@ -77,11 +81,7 @@ def service_body(
 
 
 def _server(seen: Sighting, place: str, pad: Pad) -> dict[str, Any]:
-    found = {
-        key: seen.facts[name]
-        for key, name in (("user", "POSTGRES_USER"), ("database", "POSTGRES_DB"))
-        if name in seen.facts
-    }
+    found = {key: name for key in _NAMES if (name := _name_of(key, seen, place, pad))}
     pgdata = seen.facts.get("PGDATA", "/var/lib/postgresql/data")
     holding = [path for path in seen.volumes if f"{pgdata}/".startswith(f"{path.rstrip('/')}/")]
     if holding:
@@ -92,6 +92,22 @@ def _server(seen: Sighting, place: str, pad: Pad) -> dict[str, Any]:
             place, f"ASK: PGDATA {pgdata} is in no named volume; dr refuses until the data is moved into one"
         )
     return found
+
+
+def _name_of(key: str, seen: Sighting, place: str, pad: Pad) -> str | None:
+    """Return the server's account or database; a name that stands in a file is asked for."""
+    stated = next((seen.facts[name] for name in _NAMES[key] if name in seen.facts), None)
+    file = next((f"{name}_FILE" for name in _NAMES[key] if f"{name}_FILE" in seen.env_names), None)
+    if stated or file is None:
+        return stated
+    return pad.ask(
+        place,
+        Question(
+            id=f"{key}.{seen.service}",
+            asks=f"What is the name in the file of {file}, the {key} of {seen.service}?",
+            until_then="dr takes the usual name" if key == "database" else "dr refuses this server",
+        ),
+    )
 
 
 def _probe_account(service: str, place: str, pad: Pad) -> dict[str, Any]:
