@@ -13,7 +13,7 @@ from worker.backup_metrics import BackupMetrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "infra" / "alerts" / "dr.rules.yaml"
-CASES = Path(__file__).with_name("dr.rules.test.yaml")
+CASES = [Path(__file__).with_name(name) for name in ("dr.rules.test.yaml", "dr.rules.days.test.yaml")]
 OTHERS = {
     "dr_objective_seconds",
     "dr_recovery_open",
@@ -41,13 +41,14 @@ def test_prometheus_understands_every_rule() -> None:
     assert f"SUCCESS: {len(rules())} rules found" in done.stdout
 
 
-def test_every_alert_fires_on_what_it_is_for_and_its_twin_when_the_series_is_gone() -> None:
-    done = promtool("test", "rules", str(CASES))
+@pytest.mark.parametrize("cases", CASES, ids=lambda path: path.name)
+def test_every_alert_fires_on_what_it_is_for_and_its_twin_when_the_series_is_gone(cases: Path) -> None:
+    done = promtool("test", "rules", str(cases))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_alert_is_without_a_case_of_its_own() -> None:
-    text = CASES.read_text()
+    text = "".join(cases.read_text() for cases in CASES)
     assert [rule["alert"] for rule in rules() if rule["alert"] not in text] == []
 
 
