@@ -13,6 +13,7 @@ from domain.host_own import plain_path
 from domain.jobs import WORK, Job
 from domain.objects_policy import ObjectsPolicy, SecondStore
 from domain.paths import host_path, path_under
+from domain.secret_ref import ServiceName
 
 _LONGEST = timedelta(days=36_500)
 """A hundred years: a longer one would reach behind the first date there is."""
@@ -20,7 +21,6 @@ _LONGEST = timedelta(days=36_500)
 Keep = Annotated[Duration, Field(gt=timedelta(), le=_LONGEST)]
 Count = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")]
-ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 def _fit_shelf(text: str) -> str:

@@ -9,10 +9,11 @@ from domain.order import Order, Outcome, Value
 from domain.policy_draft import gate, journey, promise
 from domain.questions import Pad, Question, wrong
 from domain.recognition import Recognised, Sighting, recognise
+from domain.secret_ref import SERVICE
 from domain.service_draft import service_body
 from domain.stack import Kind
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NAME = re.compile(SERVICE)
 
 
 class InventoryOrder(Order):

@@ -12,7 +12,7 @@ from domain.fact import INVISIBLE, Fact, Line
 from domain.gates import Approver, GatePolicy
 from domain.notify import Channel
 from domain.offsite import OffsitePolicy
-from domain.secret_ref import SecretRef
+from domain.secret_ref import SecretRef, ServiceName
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
@@ -58,7 +58,7 @@ class Service(Fact):
     objective: Objective | None = None
     priority: Literal["critical", "high", "medium", "low"] = "medium"
     optional: bool = False
-    depends_on: tuple[Name, ...] | None = None
+    depends_on: tuple[ServiceName, ...] | None = None
     """Overrides the graph that the labels of the containers state."""
     container: Project | None = None
     """Overrides the container found by compose labels; it must still be of the same project."""
@@ -103,7 +103,7 @@ class Call(Fact):
 class UserJourney(Fact):
     """What a user does, and the address where users come in."""
 
-    entrance: Name = "nginx"
+    entrance: ServiceName = "nginx"
     port: Port = 80
     secrets: dict[str, SecretRef] = Field(default_factory=dict)
     calls: tuple[Call, ...] = ()
@@ -118,7 +118,7 @@ class Stack(Fact):
     """Value of the compose project label of its containers."""
     site: Name = "main"
     mode: Literal["real", "drill"] = "real"
-    services: dict[Name, Service]
+    services: dict[ServiceName, Service]
     scenarios: dict[Name, Objective] = Field(default_factory=dict)
     backup: BackupPolicy = BackupPolicy()
     offsite: OffsitePolicy | None = None

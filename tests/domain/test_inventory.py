@@ -221,10 +221,8 @@ def test_two_servers_are_refused_until_a_person_says_which_one() -> None:
 
 
 def test_a_server_whose_name_no_file_can_hold_is_named_in_the_refusal() -> None:
-    server = Sighting(service="My.Database", container="s", image="postgres:17")
-    with pytest.raises(
-        Refused, match=r"left out: My\.Database: a stack file cannot hold such a name"
-    ) as error:
+    server = Sighting(service="_database", container="s", image="postgres:17")
+    with pytest.raises(Refused, match=r"left out: _database: a stack file cannot hold such a name") as error:
         drafted(server, WEB)
     assert error.value.code == "no-database"
 
@@ -249,10 +247,23 @@ def test_a_name_that_only_contains_a_known_one_is_not_that_service(image: str) -
 
 def test_jobs_that_ended_well_and_names_that_a_file_cannot_hold_are_left_out_and_said_so() -> None:
     job = Sighting(service="migrate", container="m", image="team/shop:1", state="exited", job=True)
-    odd = Sighting(service="Web.Two", container="o", image="team/shop:1")
+    odd = Sighting(service="-web", container="o", image="team/shop:1")
     found = drafted(SERVER, job, odd)
     assert set(parsed(found).services) == {"db"}
-    assert [line.partition(":")[0] for line in found.left_out] == ["Web.Two", "migrate"]
+    assert [line.partition(":")[0] for line in found.left_out] == ["-web", "migrate"]
+
+
+def test_names_with_capitals_and_dots_stand_in_the_file_wherever_a_service_is_named() -> None:
+    server = SERVER.model_copy(update={"service": "My.Database"})
+    web = WEB.model_copy(update={"service": "Web.Two", "needs": ("My.Database",)})
+    found = drafted(server, web, entrance="Web.Two", journey="GET / shop")
+    stack = parsed(found)
+    assert set(stack.services) == {"My.Database", "Web.Two"}
+    assert stack.services["My.Database"].password == "container:My.Database:POSTGRES_PASSWORD"
+    assert stack.journey is not None
+    assert stack.journey.entrance == "Web.Two"
+    assert any("PGDATA" in line for line in found.remarks["services.My.Database"])
+    assert "# PGDATA" in stack_text(found)
 
 
 def test_data_outside_a_named_volume_is_marked() -> None:

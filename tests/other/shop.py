@@ -13,7 +13,7 @@ DATABASE_URL = f"postgres://shopkeeper:{quote(PASSWORD)}@db:5432/shop"
 
 
 def counter() -> redis.Redis:
-    return redis.Redis(host="cache", password=os.environ["REDIS_PASSWORD"], socket_timeout=2)
+    return redis.Redis(host="Cache.1", password=os.environ["REDIS_PASSWORD"], socket_timeout=2)
 
 
 async def order(_: web.Request) -> web.Response:

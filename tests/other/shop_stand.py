@@ -57,7 +57,7 @@ class ShopStand(Stand):
         self._variables = {**self._images(), "SHOP": self.project, "REDIS_PASSWORD": self.cache_password}
         self._variables["PORT_WEB"] = str(temporal_port())
         self.compose(self.neighbour, "up", "--detach", "--wait")
-        self.compose(self.project, "up", "--detach", "--wait", "db", "cache", "web")
+        self.compose(self.project, "up", "--detach", "--wait", "db", "Cache.1", "web")
         self.compose(self.project, "up", "migrate")
         self.events.start()
         assert self.dr("up").code == 0
@@ -187,7 +187,7 @@ class ShopStand(Stand):
     def orders_counted(self) -> int:
         """Return the counter in Redis, which wants its password."""
         script = 'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli --no-auth-warning get orders'
-        return int(self.container("cache").exec_run(["sh", "-c", script]).output)
+        return int(self.container("Cache.1").exec_run(["sh", "-c", script]).output)
 
     def invoices(self) -> str:
         """Return a digest of the second database's rows."""

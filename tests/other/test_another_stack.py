@@ -90,7 +90,7 @@ def test_a_draft_says_what_it_could_not_tell_and_can_be_read_all_the_same(
 ) -> None:
     said = drafted.unanswered
     assert said.code == 0, said
-    assert said.data["services"] == {"cache": "redis", "db": "postgres", "web": "other"}
+    assert said.data["services"] == {"Cache.1": "redis", "db": "postgres", "web": "other"}
     assert [asked["id"] for asked in said.data["questions"]] == [
         "kind.web",
         "objective",
@@ -102,7 +102,7 @@ def test_a_draft_says_what_it_could_not_tell_and_can_be_read_all_the_same(
     server = stack.services["db"]
     assert (server.kind, server.user, server.database) == (Kind.POSTGRES, "shopkeeper", "shop")
     assert server.password == f"file:{shop.folder / shop.project / 'db_password'}"
-    assert stack.services["cache"].password == "container:cache:REDIS_PASSWORD"
+    assert stack.services["Cache.1"].password == "container:Cache.1:REDIS_PASSWORD"
     assert (stack.journey.entrance, stack.journey.port) == ("web", 8000)
     for question in said.data["questions"]:
         assert f"# ASK: {question['asks']}" in drafted.first_text
@@ -115,7 +115,7 @@ def test_the_doctor_runs_on_a_draft_and_is_red_for_what_is_asked_and_what_is_mis
     assert said.code == 5, said
     red = {proof["name"]: proof["evidence"] for proof in said.data["proofs"] if proof["passed"] is not True}
     assert {"questions in the stack file", "WAL receiver", "backups"} <= set(red)
-    assert not {"stack file", "db", "cache", "web"} & set(red)
+    assert not {"stack file", "db", "Cache.1", "web"} & set(red)
     assert red["questions in the stack file"].startswith("4 open")
 
 
@@ -188,7 +188,7 @@ def test_nothing_of_the_recovery_runs_on(shop: ShopStand, story: Story) -> None:
     assert {container.labels[LABEL_ROLE] for container in mine} == {"keeper", "receiver"}
     policies = {
         service: shop.container(service).attrs["HostConfig"]["RestartPolicy"]["Name"]
-        for service in ("db", "cache", "web")
+        for service in ("db", "Cache.1", "web")
     }
     assert set(policies.values()) == {"always"}
 
