@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import secrets
 import sys
 from functools import partial
 
@@ -16,6 +15,7 @@ from domain.errors import Refused
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView
 from starter import orchestrator
 from starter.answer import OUTCOME_EXIT, Exit, answer, people, plain, say
+from starter.plan import make_plan, was_refused
 from starter.progress import Line, said_by
 from worker.settings import Settings
 
@@ -41,7 +41,7 @@ def corruption(
 
     async def work(client: Client, settings: Settings) -> Exit:
         if plan or not no_plan:
-            exit_status = await _plan(client, settings, request, as_json=as_json and plan)
+            exit_status = await make_plan(client, settings, request, as_json=as_json and plan)
             if plan or exit_status is not Exit.DONE:
                 return exit_status
         name = _confirmed(yes_stack, stack or settings.default_stack)
@@ -64,28 +64,6 @@ def corruption(
         return await follow_to_end(client, handle, as_json=as_json)
 
     raise typer.Exit(orchestrator.run(work))
-
-
-async def _plan(client: Client, settings: Settings, request: RecoveryRequest, *, as_json: bool) -> Exit:
-    say("looking, without changing anything …")
-    planned = request.model_copy(update={"mode": "plan"})
-    plan_id = f"plan/{request.stack or 'default'}/{secrets.token_hex(4)}"
-    handle = await orchestrator.start(
-        client, settings, "DatabaseCorruption", planned, plan_id, RecoveryResult
-    )
-    result = await orchestrator.result_of(handle)
-    if as_json:
-        answer("recover", result, as_json=True, human=lambda _: None)
-    else:
-        say(result.rule)
-    if _was_refused(result):
-        return Exit.REFUSED
-    return Exit.DONE if result.rule.startswith("Plan") else Exit.STOOD_DOWN
-
-
-def _was_refused(result: RecoveryResult) -> bool:
-    """Tell a run that was refused at its start from one that looked and stood down."""
-    return result.outcome == "stood_down" and result.rule.startswith("Refused:")
 
 
 def _confirmed(yes_stack: str, stack: str) -> str:
@@ -132,7 +110,7 @@ async def _followed(
         if described.status is not WorkflowExecutionStatus.RUNNING:
             result = await orchestrator.result_of(handle)
             answer("recover", result, as_json=as_json, human=partial(_print_result, result=result))
-            return Exit.REFUSED if _was_refused(result) else OUTCOME_EXIT[result.outcome]
+            return Exit.REFUSED if was_refused(result) else OUTCOME_EXIT[result.outcome]
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
