@@ -225,6 +225,7 @@ class Backups:
             ended_at=ended,
             bytes=facts.bytes,
             sha256=facts.sha256,
+            stack=target.stack,
             system_identifier=facts.system_identifier,
             server_version=seen.server_version,
             image_id=state.image_id,
