@@ -5,12 +5,14 @@ import getpass
 import secrets
 import sys
 from functools import partial
+from typing import Any
 
 import typer
 from rich.console import Console
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from domain import names
+from domain.approval import Message
 from domain.durations import spoken
 from domain.errors import Refused
 from domain.incident import RecoveryRequest, RecoveryResult, StatusView
@@ -73,7 +75,12 @@ async def _plan(client: Client, settings: Settings, request: RecoveryRequest, *,
     handle = await orchestrator.start(
         client, settings, "DatabaseCorruption", planned, plan_id, RecoveryResult
     )
-    result = await orchestrator.result_of(handle)
+    ended = asyncio.create_task(orchestrator.result_of(handle))
+    parked = await parked_plan(client, handle, ended)
+    if parked is not None:
+        ended.cancel()
+        return _parked(parked, as_json=as_json, over=True)
+    result = await ended
     if as_json:
         answer("recover", result, as_json=True, human=lambda _: None)
     else:
@@ -81,6 +88,19 @@ async def _plan(client: Client, settings: Settings, request: RecoveryRequest, *,
     if _was_refused(result):
         return Exit.REFUSED
     return Exit.DONE if result.rule.startswith("Plan") else Exit.STOOD_DOWN
+
+
+async def parked_plan(
+    client: Client, handle: WorkflowHandle[Any, RecoveryResult], ended: "asyncio.Task[RecoveryResult]"
+) -> StatusView | None:
+    """Wait for a plan; return where it stands when it waits for a person, and end it: it is asked anew."""
+    while not (await asyncio.wait({ended}, timeout=_LOOK_EVERY_SECONDS))[0]:
+        view = await orchestrator.look(client, handle.id)
+        if view is not None and view.state == "needs_human":
+            said = Message(by=getpass.getuser(), step=view.parked_step, reason="a plan is not waited for")
+            await handle.signal("abort", said)
+            return view
+    return None
 
 
 def _was_refused(result: RecoveryResult) -> bool:
@@ -136,14 +156,16 @@ async def _followed(
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
-def _parked(view: StatusView, *, as_json: bool) -> Exit:
+def _parked(view: StatusView, *, as_json: bool, over: bool = False) -> Exit:
+    """Print why a run waits for a person; one that is ``over`` was a plan, which nobody can answer."""
+    ways = f"  dr retry | {'dr skip --reason … | ' if view.skippable else ''}dr abort --reason …"
     answer(
         "recover",
         view,
         as_json=as_json,
         human=lambda c: c.print(
             f"[bold yellow]needs a human[/] at {plain(view.parked_step)}: {plain(view.parked_reason)}\n"
-            f"  dr retry | {'dr skip --reason … | ' if view.skippable else ''}dr abort --reason …"
+            f"{'  the plan ended; nothing was changed' if over else ways}"
         ),
     )
     verification = view.parked_code in {"verification-failed", "copy-damaged-by-wal", "journey-failed"}

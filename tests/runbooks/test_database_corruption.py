@@ -1,5 +1,6 @@
 """The order of the runbook, and what people can say to it."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from domain.errors import Refused, Unavailable
 from domain.incident import RecoveryRequest
 from domain.ledger import Loss, MeasuredLoss, StoreLoss
 from domain.recovery import Proof, Verified
+from starter.recover import parked_plan
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -208,6 +210,20 @@ async def test_the_same_decision_said_twice_counts_once(bench: Any) -> None:
     result = await handle.result()
     assert first["counted"]
     assert result.outcome == "recovered"
+
+
+async def test_a_plan_that_needs_a_person_is_told_and_ended_instead_of_waited_for(bench: Any) -> None:
+    def refuse(_: Any) -> Any:
+        raise Refused("the server is another one", code="identity")
+
+    bench.hands.answer("assess_corruption", refuse)
+    handle = await bench.start(RecoveryRequest(mode="plan"), "plan/lab/2")
+    ended = asyncio.create_task(handle.result())
+    view = await asyncio.wait_for(parked_plan(bench.client, handle, ended), 60)
+    assert view is not None
+    assert "the server is another one" in view.parked_reason
+    assert (await ended).outcome == "aborted"
+    assert "ensure_restored" not in bench.hands.called
 
 
 async def test_a_plan_changes_nothing(bench: Any) -> None:
