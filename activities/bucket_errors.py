@@ -1,5 +1,6 @@
 """What the far store's refusals mean to a person."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ _ELSEWHERE = {"NoSuchBucket", "PermanentRedirect", "301", "IllegalLocationConstr
 _KEYS = "check the references under offsite in stack.yaml, and what their owner may do"
 _PLACE = "make it, or correct bucket and region under offsite in stack.yaml"
 _OTHERS = "outside AWS most stores want storage_class: STANDARD and sse: none (docs/offsite.md)"
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]+)")
+_LONGEST = 200
 _SERVER = 500
 _TOO_MANY = 429
 
@@ -70,16 +73,22 @@ def speaking(where: str) -> Iterator[None]:
         raise _meant(error, where) from None
     except (BotoCoreError, HTTPClientError, OSError) as error:
         raise Unavailable(
-            f"the far store does not answer: {type(error).__name__}",
+            f"the far store does not answer: {type(error).__name__}{_certificate(error)}",
             where=where,
             hint=f"{_look_at(error)}; what was sent stays there, and the next attempt goes on behind it",
             code="offsite-unavailable",
         ) from None
 
 
+def _certificate(error: Exception) -> str:
+    """Return what is wrong with the store's certificate, in the words of the TLS library."""
+    found = _UNTRUSTED.search(str(error)) if isinstance(error, SSLError | ssl.SSLError) else None
+    return f", {found[1].strip().rstrip('.')[:_LONGEST]}" if found else ""
+
+
 def _look_at(error: Exception) -> str:
     if isinstance(error, SSLError | ssl.SSLError):
-        return "check that it speaks TLS, and that its certificate is in date and known to this host"
+        return "check that it speaks TLS, and that its certificate is in date and known here (AWS_CA_BUNDLE)"
     return "check endpoint under offsite in stack.yaml, and the way there"
 
 

@@ -60,7 +60,7 @@ class ConfigurationBackups:
             plain=configuration_archive.pack(members),
             held=held,
             sentence=said,
-            source=Source(version=kept.project),
+            source=Source(stack=target.stack, version=kept.project),
         )
 
     def _last_held(self, target: Target) -> tuple[Holding, ...]:

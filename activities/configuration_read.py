@@ -92,9 +92,9 @@ class Reading:
         files = [
             member
             for mount in mounts
-            if mount.get("Type") == "bind"
+            if (path := self._path_of(mount))
             for member in found.take_mounted(
-                str(mount["Source"]),
+                path,
                 writable=bool(mount.get("RW")),
                 by=f"{name} mounts it at {visible(str(mount.get('Destination')))}",
             )
@@ -109,6 +109,18 @@ class Reading:
         )
         found.members[service.member] = Member(json.dumps(_as_made(raw), indent=2, sort_keys=True).encode())
         return service
+
+    def _path_of(self, mount: Mapping[str, Any]) -> str:
+        """Return what of the host a service mounts, or nothing for a volume of Docker alone."""
+        if mount.get("Type") == "bind":
+            return str(mount["Source"])
+        if mount.get("Type") != "volume":
+            return ""
+        # A volume may be a name alone for a directory: driver_opts {type: none, o: bind, device: /PATH}.
+        options = (self._engine.volume(str(mount.get("Name"))) or {}).get("Options") or {}
+        bound = "bind" in str(options.get("o", "")).split(",")
+        device = str(options.get("device", ""))
+        return device if bound and device.startswith("/") else ""
 
     def _stack(self, target: Target) -> tuple[bytes, Stack | str]:
         """Return the stack file as it is and what it says, or why it cannot be read."""

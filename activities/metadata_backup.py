@@ -71,7 +71,7 @@ class MetadataBackups:
             plain=canonical(metadata),
             held=holdings_of(metadata, wrong, key),
             sentence=said,
-            source=Source(version=program, image_id=service.image_id),
+            source=Source(stack=target.stack, version=program, image_id=service.image_id),
         )
 
 

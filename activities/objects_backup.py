@@ -205,7 +205,7 @@ class _Making:
             bytes=sum(file.bytes for file in files),
             sha256=files_sha256(files),
             files=files,
-            source=Source(image_id=self._service.image_id),
+            source=Source(stack=order.target.stack, image_id=self._service.image_id),
             held=held,
             verified=Level.NONE if copied.unreadable else Level.MANIFEST,
             verified_at=ended,

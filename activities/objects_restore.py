@@ -15,6 +15,7 @@ from temporalio import activity
 
 from activities import plain_files
 from activities.alone import alone
+from activities.belonging import refuse_foreign
 from activities.objects_blobs import Blobs, proven
 from activities.objects_entry import copy_named, damaged, require_place, whole_listing
 from activities.objects_side import ObjectsSide
@@ -112,6 +113,7 @@ class ObjectsRestoring:
             return _FromVersions(store), list(store.versions(order.bucket, order.key or order.prefix))
         shelf = Path(order.target.shelf)
         entry = copy_named(shelf, order.entry_id)
+        refuse_foreign(entry, order.target.stack)
         listed = [one for one in whole_listing(shelf, entry) if one.bucket == order.bucket]
         blobs = self._side.blobs(order.target, order.second_store)
         require_place(shelf, entry, blobs)

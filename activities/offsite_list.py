@@ -99,8 +99,8 @@ class OffsiteListing:
             same = all(sizes.get(file.key) == file.far_bytes for file in manifest.files)
             if same and manifest.contents is not None:
                 same = self._all_there(order, bucket, manifest, contents)
-        except DrError:
-            return entry.model_copy(update={"checked": False})
+        except DrError as error:
+            return entry.model_copy(update={"checked": False, "problem": error.what})
         went = manifest.contents.count if manifest.contents is not None else None
         seen = {"checked": same, "key_id": manifest.key_id, "contents": went}
         if (entry.store, entry.kind) == ARCHIVED_FOR:

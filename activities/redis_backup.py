@@ -231,6 +231,7 @@ class RedisBackups:
             sha256=files_sha256(files),
             files=files,
             source=Source(
+                stack=order.target.stack,
                 version=source.version,
                 image_id=source.service.image_id,
                 also=() if kind != RDB or _left_out(source.files, source.version) else (AOF,),

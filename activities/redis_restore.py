@@ -12,6 +12,7 @@ from temporalio import activity
 
 from activities import entries, stored
 from activities.alone import alone
+from activities.belonging import refuse_foreign
 from activities.engine import ContainerState, Engine
 from activities.pulse import beat
 from activities.records import Records
@@ -133,6 +134,7 @@ class RedisRestoring:
         """Return the entry when it can be restored here; else say why not before anything is made."""
         where = Path(order.target.shelf)
         entry = redis_entry(where, order.entry_id)
+        refuse_foreign(entry, order.target.stack)
         if not order.recovery_id:
             raise Refused("no recovery is named", where=entry.id, code="no-recovery")
         if entry.kind == AOF:

@@ -10,6 +10,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import removal
+from activities.belonging import apart
 from activities.entries import read_entries
 from activities.open_recovery import open_recovery
 from activities.postgres.archive_files import closed_segments, remove_segments
@@ -53,7 +54,7 @@ class Retaining:
     def observe_retention(self, order: RetentionOrder) -> RetentionPlan:
         """Return what would be removed now, and why; changes nothing. Raises ``Refused``."""
         with _trouble_named(order):
-            plan = self._plan(order, _look(_shelf(order)), self._open_recovery(order))
+            plan = self._plan(order, _look(order), self._open_recovery(order))
         return plan.shortened()
 
     @activity.defn(no_thread_cancel_exception=True)
@@ -68,7 +69,7 @@ class Retaining:
             self._put_back(order)
             self._refuse_open_recovery(order)
             freed = self._finish_erasing(order)
-            seen = _look(_shelf(order))
+            seen = _look(order)
             plan = self._plan(order, seen, "")
             freed += sum(self._remove(order, ruling) for ruling in plan.going)
             segments, wal_bytes = self._remove_wal(order, seen, plan)
@@ -161,14 +162,16 @@ class Retaining:
         return freed
 
 
-def _look(shelf: Path) -> _Seen:
-    held, strangers = _read_entries(shelf)
+def _look(order: RetentionOrder) -> _Seen:
+    shelf = _shelf(order)
+    held, strangers = _read_entries(shelf, order.target.stack)
     return _Seen(held, strangers, closed_segments(shelf))
 
 
-def _read_entries(shelf: Path) -> tuple[list[Held], list[PassedOver]]:
+def _read_entries(shelf: Path, stack: str) -> tuple[list[Held], list[PassedOver]]:
     """Return what the catalogue holds, and what lies there and is none of ours."""
-    entries, strangers = read_entries(shelf)
+    known, strangers = read_entries(shelf)
+    entries, others = apart(known, stack)
     held = [
         Held(
             id=entry.id,
@@ -179,10 +182,11 @@ def _read_entries(shelf: Path) -> tuple[list[Held], list[PassedOver]]:
             bytes=entry.bytes,
             verified=entry.verified,
             start_segment=entry.start_segment,
+            system=entry.source.system_identifier,
         )
         for entry in entries
     ]
-    return held, strangers
+    return held, [*strangers, *others]
 
 
 def _shelf(order: RetentionOrder) -> Path:

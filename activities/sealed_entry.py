@@ -10,6 +10,7 @@ from pathlib import Path
 from activities import entries, plain_files, sealing, stored
 from activities.alone import alone
 from activities.backup_keys import BackupKeys
+from activities.belonging import apart
 from activities.open_recovery import refuse_while_recovering
 from activities.shelf_place import begin, clear, id_in, prepare
 from domain.backups import Level, spoken_bytes
@@ -85,7 +86,7 @@ class SealedEntries:
         """
         where = Path(target.shelf)
         if not entry_id:
-            found = entries.read_entries(where)[0]
+            found = apart(entries.read_entries(where)[0], target.stack)[0]
             mine = [one.id for one in found if (one.store, one.kind) == (self._store, self._kind)]
             entry_id = mine[0] if mine else f"of {self._store} {self._kind}"
         entry = entries.find_entry(where, entry_id)

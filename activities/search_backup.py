@@ -164,7 +164,7 @@ class SearchBackups:
             bytes=size,
             sha256=files_sha256(files),
             files=files,
-            source=Source(version=taken.version, image_id=place.container.image_id),
+            source=Source(stack=order.target.stack, version=taken.version, image_id=place.container.image_id),
             held=taken.held,
             verified=Level.MANIFEST,
             verified_at=datetime.now(UTC),

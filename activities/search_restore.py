@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities import entries, stored
 from activities.alone import alone
+from activities.belonging import refuse_foreign
 from activities.engine import Engine
 from activities.records import Records
 from activities.search_backup import search_entry
@@ -60,6 +61,7 @@ class SearchRestoring:
         volume = volume_name(order.recovery_id, service.name, 1)
         with alone(self._state, f"restore-search-{target.stack}"):
             entry = search_entry(target, order.entry_id)
+            refuse_foreign(entry, target.stack)
             if exchange.record() is None:
                 self._load(order, service, place, entry, volume)
             exchange.ensure_exchanged(place.volume, volume)

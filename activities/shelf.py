@@ -6,11 +6,13 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import entries, stored
+from activities.belonging import apart
 from domain.backups import Level, ShelfOrder, spoken_bytes
 from domain.entries import Entry, EntryList, EntryOrder, bare, shown
 from domain.errors import BackupUnusable
 
 READ_BY = "sizes and SHA-256 of every file"
+_OTHERS_NAMED = 50
 
 
 class Shelf:
@@ -19,12 +21,13 @@ class Shelf:
     @activity.defn(no_thread_cancel_exception=True)
     def observe_entries(self, order: ShelfOrder) -> EntryList:
         """Return the entries of a shelf, newest first, and what lies there that is none."""
-        found, strangers = entries.read_entries(Path(order.shelf))
+        known, strangers = entries.read_entries(Path(order.shelf))
+        found, others = apart(known, order.stack)
         newest = f", newest {found[0].id} ({found[0].verified})" if found else ""
         return EntryList(
             sentence=f"{len(found)} backups on the shelf{newest}",
             entries=tuple(bare(entry) for entry in found),
-            strangers=tuple(strangers),
+            strangers=(*strangers, *others[:_OTHERS_NAMED]),
         )
 
     @activity.defn(no_thread_cancel_exception=True)

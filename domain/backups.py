@@ -34,6 +34,8 @@ class Backup(Outcome):
     bytes: int
     sha256: str = ""
     """Of the backup's own manifest file."""
+    stack: str = ""
+    """Whose it is; empty where it was not recorded."""
     system_identifier: str
     server_version: str
     image_id: str
@@ -104,6 +106,8 @@ class ShelfOrder(Order):
     """Look at a shelf."""
 
     shelf: str
+    stack: str = ""
+    """Whose backups are meant; those of others are strangers. Empty: everybody's."""
 
 
 class BackupList(Outcome):

@@ -16,6 +16,11 @@ def major_version(version: str) -> str:
     return version.split(".", 1)[0].split(" ", 1)[0]
 
 
+def of_another_stack(said: str, stack: str) -> str:
+    """Return whose a backup says that it is where that is another stack's; no name excludes nothing."""
+    return f"it is of the stack {said}, this one is {stack}" if said and stack and said != stack else ""
+
+
 def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
     """Return why a backup cannot be this server's, or an empty text.
 
@@ -30,11 +35,9 @@ def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
             f"it ended at {backup.ended_at:%Y-%m-%d %H:%M:%S}, not before the first evidence"
             f" of damage at {order.before:%Y-%m-%d %H:%M:%S}"
         )
-    if order.system_identifier and backup.system_identifier != order.system_identifier:
-        return (
-            f"it is of another database system: {backup.system_identifier},"
-            f" the server is {order.system_identifier}"
-        )
+    foreign = _foreign(backup, order)
+    if foreign:
+        return foreign
     if major and major_version(backup.server_version) != major:
         return f"it is of PostgreSQL {major_version(backup.server_version)}, the server is {major}"
     # An entry rebuilt from the files knows no image; the major version is judged above.
@@ -44,6 +47,18 @@ def why_unfit(backup: Backup, order: ChooseOrder, *, major: str = "") -> str:
             f" the server runs {short_image(wanted_image)}"
         )
     return ""
+
+
+def _foreign(backup: Backup, order: ChooseOrder) -> str:
+    """Return whose a backup is where it is not this server's; of its very server no name matters."""
+    if not order.system_identifier:
+        return of_another_stack(backup.stack, order.target.stack)
+    if backup.system_identifier == order.system_identifier:
+        return ""
+    return (
+        f"it is of another database system: {backup.system_identifier},"
+        f" the server is {order.system_identifier}"
+    )
 
 
 def suspiciously_small(backup: Backup, known: Sequence[Backup]) -> str:

@@ -56,6 +56,8 @@ class Contents(Value):
     databases: tuple[DatabaseState, ...] = ()
     """Of a dump: what each database held, at the very snapshot that was dumped."""
     sequences: tuple[SequenceState, ...] = ()
+    invalid: tuple[str, ...] = ()
+    """Indexes of the database that were not valid: that a copy has them so as well is not its fault."""
     roles: tuple[str, ...] = ()
     memberships: tuple[str, ...] = ()
     bootstrap: str = ""

@@ -45,6 +45,8 @@ class StoredFile(Value):
 class Source(Value):
     """Where a backup was taken from; what the store does not have stays empty."""
 
+    stack: str = ""
+    """Empty where it was not recorded: by an older version, or in an entry that was rebuilt."""
     system_identifier: str = ""
     version: str = ""
     image_id: str = ""
@@ -119,6 +121,7 @@ def entry_of(backup: Backup) -> Entry:
         bytes=backup.bytes,
         sha256=backup.sha256,
         source=Source(
+            stack=backup.stack,
             system_identifier=backup.system_identifier,
             version=backup.server_version,
             image_id=backup.image_id,

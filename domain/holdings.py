@@ -24,6 +24,11 @@ class Sample(Value):
     """When the store itself gives it up; ``None`` for what stays."""
 
 
+MEANT_EMPTY = (
+    "a store that was lost looks the same; is it meant to be empty, make its job null: docs/backups.md"
+)
+
+
 class Holding(Value):
     """One group of things in a store: the keys of a database, a bucket, an index, a file of settings."""
 
@@ -45,7 +50,8 @@ def compare_holdings(
     before = {one.name: one for one in recorded}
     after = {one.name: one for one in seen}
     if not any(one.count for one in before.values()):
-        said = "nothing was recorded at the backup, so nothing can be compared"
+        said = "" if before else "nothing was recorded at the backup, or "
+        said += f"nothing was in the store at the backup, so nothing can be compared; {MEANT_EMPTY}"
         return (Proof(name="contents", passed=None, evidence=said),)
     if not any(one.count for one in after.values()):
         return (Proof(name="contents", passed=False, evidence="the copy holds nothing of what was recorded"),)

@@ -17,8 +17,9 @@ _LINE_START = re.compile(r"^(\d+(?=[.)])|)([#+=-]|(?<=\d)[.)](?=\s|$))")
 _WEB = re.compile(r"(?i)\b(https?|ftp)://|\bwww\.")
 
 HIDDEN = "***"
+# "passed: 9 of 10" is no password.
 _WORD = (
-    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|authorization|requirepass"
+    r"(?:pass(?!(?:ed|es|ing)\b)(?:word|wd|phrase)?|pwd|secret|token|credentials?|authorization|requirepass"
     r"|(?:api|access|master|private|service|secret|jwt|signing|encryption)[_-]?key)"
 )
 # What is spelled like a secret is one. Over-eager on purpose: a lost word costs less than a told one.

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from domain.dumps import EntryTargetOrder
-from domain.holdings import SAMPLES, Holding, Sample
+from domain.holdings import MEANT_EMPTY, SAMPLES, Holding, Sample
 from domain.objects_policy import ObjectsPolicy, SecondStore
 from domain.order import Value
 from domain.recovery import Proof
@@ -151,7 +151,7 @@ def compare_versions(wanted: Iterable[ObjectVersion], seen: Iterable[ObjectVersi
     """Compare two listings both ways: what is missing, what is surplus, what has other bytes."""
     before, after = _by_name(wanted), _by_name(seen)
     if not before:
-        return Proof(name="listing", passed=None, evidence="no object was listed, so nothing can be compared")
+        return Proof(name="listing", passed=None, evidence=f"no object was listed; {MEANT_EMPTY}")
     missing = sorted(before.keys() - after.keys())
     surplus = sorted(after.keys() - before.keys())
     other = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])

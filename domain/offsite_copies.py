@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from domain.backups import PassedOver
+from domain.inert import Quoted
 from domain.offsite import OffsitePolicy
 from domain.order import Outcome, TargetOrder, Value
 from domain.paths import is_part
@@ -115,6 +116,8 @@ class FarEntry(Value):
     copied_at: datetime | None = None
     checked: bool | None = None
     """Whether every object has the size that the manifest states; ``None`` was not looked at."""
+    problem: Quoted = ""
+    """Why its manifest could not be opened, for example for want of the key."""
     key_id: str = ""
     contents: int | None = None
     """Of a copy of objects that was compared: so many contents went along; ``None``: they did not."""

@@ -105,7 +105,10 @@ def _rule_alike(
     alike: Sequence[Held], rule: timedelta | int | None, as_of: datetime, paused_because: str
 ) -> list[Ruling]:
     """Rule on all backups of one store and kind, given with the oldest first."""
-    lasting = _last_ones(alike)
+    # Of each server by itself: a newer one of somebody else's is no reason to remove the last of ours.
+    lasting: dict[str, str] = {}
+    for system in {one.system for one in alike}:
+        lasting |= _last_ones([one for one in alike if one.system == system])
     ruled = []
     for newer, one in zip(reversed(range(len(alike))), alike, strict=True):
         spent, reason = _spent(one, newer, rule, as_of)

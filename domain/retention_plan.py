@@ -29,6 +29,8 @@ class Held(Value):
     verified: Level = Level.NONE
     start_segment: str = ""
     """Of a base backup: the oldest WAL that it needs."""
+    system: str = ""
+    """Which database server it is of; empty where that is not known."""
 
     @property
     def place(self) -> Place:

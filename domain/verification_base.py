@@ -19,6 +19,7 @@ BY_RECOVERY_ALONE = (
     " nothing was recorded to compare it with"
 )
 """The same for one that was not compared: the level of its files is what it keeps."""
+_INDEXES = "indexes valid"
 _DATABASE = "database "
 """Begins the proof of another database that could not be read."""
 
@@ -56,6 +57,21 @@ def compare_beside(before: Contents, now: Contents) -> tuple[Proof, ...]:
     What was not recorded is not shown.
     """
     return (_roles(before, now), _sequences(before, now))
+
+
+def told_of_indexes(proofs: Iterable[Proof], before: Contents, now: Contents) -> list[Proof]:
+    """Return the proofs with invalid indexes told, not held against the backup, where all were so then.
+
+    Such a server gives no other backup; one that became invalid later is another matter.
+    """
+    so_then = bool(now.invalid) and set(now.invalid) <= set(before.invalid)
+    said = f"invalid, as on the server at the backup: {', '.join(now.invalid[:_NAMED])}"
+    return [
+        proof.model_copy(update={"passed": None, "evidence": said})
+        if proof.name == _INDEXES and proof.passed is False and so_then
+        else proof
+        for proof in proofs
+    ]
 
 
 def lacking(proofs: Iterable[Proof]) -> str:

@@ -81,7 +81,7 @@ def _of_kind(store: str, kind: str, alike: Sequence[FarEntry], *, due: str, sche
         return Checked(what="far listed", store=store, kind=kind, passed=False, evidence=said)
     said = {
         True: "every object of its manifest is there, of its size",
-        False: "it is not as its manifest says, or that cannot be opened",
+        False: newest.problem or "it is not as its manifest says",
         None: "it was not compared with its manifest",
     }[newest.checked]
     if newest.checked and (store, kind) == (OBJECTS, COPY):

@@ -25,7 +25,7 @@ def look(due: Iterable[Due], entries: Sequence[Entry], *, as_of: datetime) -> li
         alike = kept.get(one.place, [])
         if not alike and one.optional and not _given(one, kept):
             continue
-        found += _looked_at(one, alike, as_of)
+        found += _looked_at(one, alike, as_of, _ended_by(one, kept))
     return found + _foreign(kept)
 
 
@@ -74,14 +74,14 @@ def picked(due: Iterable[Due], entries: Sequence[Entry], seed: int) -> list[Pick
     return picks
 
 
-def _looked_at(one: Due, alike: list[Entry], as_of: datetime) -> list[Checked]:
+def _looked_at(one: Due, alike: list[Entry], as_of: datetime, ended_by: str) -> list[Checked]:
     if not alike:
         said = "the policy wants it, and the shelf holds none"
         return [Checked(what="there", store=one.store, kind=one.kind, passed=False, evidence=said)]
     newest = alike[0]
     return [
         _check("there", newest, passed=True, evidence=f"{len(alike)} on the shelf"),
-        _fresh(one, newest, as_of),
+        _ended(newest, ended_by) if ended_by else _fresh(one, newest, as_of),
         _sized(newest, alike[1] if len(alike) > 1 else None),
     ]
 
@@ -96,6 +96,11 @@ def _fresh(one: Due, newest: Entry, as_of: datetime) -> Checked:
     elif not passed and one.paused_because:
         passed, said = None, f"{said}; paused by the stack file: {one.paused_because}"
     return _check("fresh", newest, passed=passed, evidence=said)
+
+
+def _ended(newest: Entry, by: str) -> Checked:
+    said = f"the last of its kind: by the record of {by} the store keeps none any more"
+    return _check("fresh", newest, passed=True, evidence=said)
 
 
 def _sized(newest: Entry, before: Entry | None) -> Checked:
@@ -160,3 +165,17 @@ def _given(one: Due, kept: Mapping[Place, list[Entry]]) -> bool:
     """Tell whether a store can give an optional kind: its newest other backups say so, if there are any."""
     siblings = [alike[0] for place, alike in kept.items() if place[0] == one.store and place != one.place]
     return not siblings or any(one.kind in sibling.source.also for sibling in siblings)
+
+
+def _ended_by(one: Due, kept: Mapping[Place, list[Entry]]) -> str:
+    """Return which newer backup of the store says that it gives an optional kind no longer, or nothing.
+
+    That backup is judged by its own age; one that was rebuilt knows nothing of the store.
+    """
+    alike = kept.get(one.place, [])
+    siblings = [kin[0] for place, kin in kept.items() if place[0] == one.store and place != one.place]
+    if not one.optional or not alike or not siblings:
+        return ""
+    newest = max(siblings, key=_age_key)
+    says = not newest.rebuilt and one.kind not in newest.source.also
+    return newest.id if says and newest.ended_at > alike[0].ended_at else ""

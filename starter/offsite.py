@@ -65,7 +65,7 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
             for entry in found.entries:
                 checked = {
                     True: "whole, all sizes right",
-                    False: "[red]not as its manifest[/]",
+                    False: f"[red]{plain(entry.problem) or 'not as its manifest'}[/]",
                     None: "whole",
                 }
                 table.add_row(

@@ -27,7 +27,8 @@ class ListBackups:
     async def run(self, request: BackupRequest = BackupRequest()) -> EntryList:  # noqa: B008 - frozen
         """Look only."""
         target = (await load(request)).target
-        return await errand("Read the catalogue", Shelf.observe_entries, ShelfOrder(shelf=target.shelf))
+        order = ShelfOrder(shelf=target.shelf, stack=target.stack)
+        return await errand("Read the catalogue", Shelf.observe_entries, order)
 
 
 @workflow.defn(name="ShowBackup")

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain import names
+    from domain.inert import markdown
     from domain.order import Order, Outcome, Token
     from workflows.pace import HEARTBEAT, NOT_RETRIED, SCHEDULE_TO_START, START_TO_CLOSE
 from temporalio.common import RetryPolicy
@@ -31,7 +32,10 @@ async def errand(
     site: str = names.DEFAULT_SITE,
     control: bool = False,
 ) -> R:
-    """Run one hand on the queue of a site's host and return its result; with ``control`` on the run's own."""
+    """Run one hand on the queue of a site's host and return its result; with ``control`` on the run's own.
+
+    The console of the run says what is done, and then what came of it.
+    """
     given = order.model_copy(
         update={
             "recovery_id": order.recovery_id or workflow.info().workflow_id.replace("/", "-"),
@@ -39,6 +43,7 @@ async def errand(
             "token": Token(),
         }
     )
+    workflow.set_current_details(f"{title} …")
     result = await workflow.execute_activity_method(
         cast("Any", hand),
         given,
@@ -50,4 +55,6 @@ async def errand(
         heartbeat_timeout=HEARTBEAT,
         retry_policy=_RETRIES,
     )
-    return cast("R", result)
+    found = cast("R", result)
+    workflow.set_current_details(markdown(found.sentence) or f"{title}: done")
+    return found

@@ -71,7 +71,7 @@ class BackupVerification:
 
     async def _verify(self, facts: Facts) -> None:
         self.due = due_of(facts.stack)
-        order = ShelfOrder(shelf=facts.target.shelf)
+        order = ShelfOrder(shelf=facts.target.shelf, stack=facts.target.stack)
         listed = await errand("Read the catalogue", Shelf.observe_entries, order, site=facts.stack.site)
         as_of = self.request.scheduled_for or workflow.now()
         self.checks += await without_what_is_not_due(facts, self.due, listed, as_of)

@@ -8,6 +8,7 @@ from activities.catalogue import list_backups
 from activities.postgres import shelf
 from activities.postgres.choose import chain_after
 from domain.backups import Backup, ChooseOrder, Level
+from domain.choice import of_another_stack
 from domain.order import TargetOrder
 from domain.recovery import Judged, Proof
 from domain.wal import Archive, parse_lsn, segment_name
@@ -24,7 +25,9 @@ class ArchiveChecks:
         pass. Raises ``Refused`` when this process may not look at the shelf.
         """
         where, server = Path(order.target.shelf), order.target.postgres
-        backup = next((one for one in list_backups(where) if one.verified is not Level.NONE), None)
+        known = (one for one in list_backups(where) if one.verified is not Level.NONE)
+        ours = (one for one in known if not of_another_stack(one.stack, order.target.stack))
+        backup = next(ours, None)
         if backup is None:
             said = "no base backup is known to be whole, so the archive leads nowhere"
             return Judged(passed=False, sentence=said)

@@ -13,7 +13,7 @@ from activities.engine import ContainerState, Engine, Job
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import manifest, shelf
 from activities.postgres.backup_progress import telling
-from activities.postgres.contents import read_beside, read_contents
+from activities.postgres.contents import BESIDE, read_beside, read_contents
 from activities.postgres.recorded import ensure_base_record, write_base
 from activities.postgres.sql import Connection, Sql
 from activities.room import ON_SHELF, refuse_without_room
@@ -179,7 +179,7 @@ class Backups:
             (at_lsn,) = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone() or ("",)
             self._engine.ensure_job(job)
             held = read_contents(connection)
-        found = {"sequences": beside.sequences, "roles": beside.roles, "memberships": beside.memberships}
+        found = {name: getattr(beside, name) for name in BESIDE}
         return held.model_copy(update={**found, "at_lsn": str(at_lsn)})
 
     def _refuse_wal_elsewhere(self, target: Target) -> None:
@@ -225,6 +225,7 @@ class Backups:
             ended_at=ended,
             bytes=facts.bytes,
             sha256=facts.sha256,
+            stack=target.stack,
             system_identifier=facts.system_identifier,
             server_version=seen.server_version,
             image_id=state.image_id,

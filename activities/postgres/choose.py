@@ -9,11 +9,13 @@ from activities.catalogue import data_directory, read_catalogue
 from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.slots import recorded_slot
+from activities.postgres.unreadable import CODE as UNREADABLE
 from activities.pulse import beat
 from activities.room import free_bytes
 from activities.taken import vanished
 from domain.backups import Backup, BackupChoice, ChooseOrder, PassedOver, spoken_bytes
 from domain.choice import needed_bytes, predicted_seconds, short_image, suspiciously_small, why_unfit
+from domain.errors import Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, LABEL_STACK, container_name
 from domain.order import Target
 from domain.wal import Archive, Chain, follow_chain, timeline_of
@@ -81,7 +83,12 @@ class Choosing:
         what = f"check-{backup.id}"
         name = container_name(order.recovery_id or target.stack, what)
         labels = {LABEL_RECOVERY: order.recovery_id, LABEL_STACK: target.stack, LABEL_ROLE: _ROLE}
-        return manifest.what_is_wrong(self._engine, target, backup, name=name, labels=labels)
+        try:
+            return manifest.what_is_wrong(self._engine, target, backup, name=name, labels=labels)
+        except Refused as refused:
+            if refused.code != UNREADABLE:
+                raise
+            return f"{refused.what}: {refused.hint}"
 
 
 def chain_after(order: ChooseOrder, backup: Backup, archive: Archive) -> Chain:

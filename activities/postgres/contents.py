@@ -5,9 +5,12 @@ from psycopg import sql as compose
 from activities.offsite_progress import Progress
 from activities.postgres.dump import MEMBERSHIPS, ROLES
 from activities.postgres.dump_contents import read_sequences
+from activities.postgres.integrity_counts import invalid_indexes
 from activities.postgres.sql import Connection
 from domain.contents import Contents, TableState
 
+BESIDE = ("sequences", "invalid", "roles", "memberships")
+"""Where the sequences of the database stand, which of its indexes are not valid, and all roles."""
 _OURS = "nspname <> 'information_schema' AND nspname <> 'dr' AND nspname !~ '^pg_'"
 _TABLES = f"""
 SELECT nspname::text, relname::text, relpages::int8 * current_setting('block_size')::int8
@@ -60,10 +63,11 @@ def read_contents(connection: Connection) -> Contents:
 
 
 def read_beside(connection: Connection) -> Contents:
-    """Return what no snapshot covers: roles, memberships, and where the sequences of the database stand."""
+    """Return what no snapshot covers, that is what ``BESIDE`` names."""
     roles, members = (connection.execute(query.encode()).fetchall() for query in (ROLES, MEMBERSHIPS))
     return Contents(
         sequences=read_sequences(connection),
+        invalid=tuple(sorted(invalid_indexes(connection))),
         roles=tuple(str(row[0]) for row in roles),
         memberships=tuple(str(row[0]) for row in members),
     )

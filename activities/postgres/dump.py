@@ -170,6 +170,7 @@ class Dumps:
         identifier, version, timeline, bootstrap, preloaded = row
         return _Server(
             source=Source(
+                stack=target.stack,
                 system_identifier=str(identifier),
                 version=str(version),
                 image_id=target.postgres.image_id,

@@ -15,6 +15,7 @@ from activities.offsite_progress import Progress
 from activities.open_recovery import refuse_while_recovering
 from activities.postgres import shelf
 from activities.postgres.one_shot import shell
+from activities.postgres.unreadable import refuse_unreadable
 from activities.reading import Reading
 from activities.room import no_room
 from activities.shelf_place import id_in
@@ -214,7 +215,9 @@ def _older(directory: Path, name: str, entry: Entry) -> str:
 def read_through(engine: Engine, target: Target, directory: Path, name: str) -> str:
     """Have ``pg_restore`` read one dump to its end; return its complaint, or nothing."""
     code, log = run_on(engine, target, directory, name, 'exec pg_restore --file=/dev/null "$1"')
-    return "" if code == 0 else f"{name} cannot be read to its end: {last_line(log) or f'status {code}'}"
+    said = "" if code == 0 else f"{name} cannot be read to its end: {last_line(log) or f'status {code}'}"
+    refuse_unreadable(said, target.postgres, directory)
+    return said
 
 
 def heading(engine: Engine, target: Target, directory: Path, name: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from activities.catalogue import list_backups
+from domain.choice import of_another_stack
 from domain.diagnosis import Finding, Look, Witness
 from domain.errors import Refused
 from domain.order import Target
@@ -18,14 +19,15 @@ def look_at_identity(target: Target, system_identifier: str | None) -> list[Witn
         backups = list_backups(Path(target.shelf))
     except Refused:
         return []
-    known = backups[0].system_identifier if backups else ""
+    ours = [one for one in backups if not of_another_stack(one.stack, target.stack)]
+    known = ours[0].system_identifier if ours else ""
     if not known or not system_identifier:
         return []
     if known == system_identifier:
         said = f"database system {known}, as in the newest backup"
         return [Witness(name="identity", look=Look.IDENTITY, finding=Finding.SOUND, evidence=said)]
     said = (
-        f"the server is database system {system_identifier}, the newest backup {backups[0].id} is of {known}:"
+        f"the server is database system {system_identifier}, the newest backup {ours[0].id} is of {known}:"
         " its data directory was made anew or replaced. Put the old one back and dr retry; or, where it was"
         " replaced on purpose, dr backup now and dr retry"
     )

@@ -225,9 +225,14 @@ def _names(value: object) -> list[str]:
 
 def check_indexes_valid(connection: Connection) -> Proof:
     """Every index is valid, ready and live."""
-    bad = [str(row[0]) for row in connection.execute(_INVALID).fetchall()]
+    bad = invalid_indexes(connection)
     said = f"invalid: {', '.join(bad[:5])}" if bad else "every index is valid"
     return Proof(name="indexes valid", passed=not bad, evidence=said)
+
+
+def invalid_indexes(connection: Connection) -> list[str]:
+    """Return the indexes of a database that are not valid, not ready or not live."""
+    return [str(row[0]) for row in connection.execute(_INVALID).fetchall()]
 
 
 def number(connection: Connection, query: sql.Composable) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from activities import plain_files
 from activities.catalogue import data_directory
 from activities.engine import Engine, Job
+from activities.postgres.unreadable import refuse_unreadable
 from activities.reading import Reading
 from domain.backups import Backup
 from domain.choice import major_version
@@ -147,7 +148,8 @@ def verify_manifest(
 ) -> str:
     """Run ``pg_verifybackup`` now, without network; return its first complaint, or nothing.
 
-    An answer that an earlier attempt left behind is thrown away: it may be stale.
+    Raises ``Refused`` (``backup-unreadable``) when it was not let in, which says nothing of the backup. An
+    answer that an earlier attempt left behind is thrown away: it may be stale.
     """
     server = target.postgres
     job = Job(
@@ -165,7 +167,9 @@ def verify_manifest(
     reading = Reading(engine, name, f"verifying {data.parent.name.strip('.')}", size_of(data))
     state, log, _ = engine.follow(job, reading, limit_seconds=_LIMIT_SECONDS)
     engine.remove(state.id, force=True)
-    return "" if state.exit_code == 0 else _complaint(log, state.exit_code)
+    said = "" if state.exit_code == 0 else _complaint(log, state.exit_code)
+    refuse_unreadable(said, server, data)
+    return said
 
 
 def seen_at(target: Target, data: Path) -> PurePosixPath:

@@ -64,6 +64,7 @@ def with_base_record(directory: Path, backup: Backup) -> Backup:
     if (source.system_identifier, source.timeline, major_version(source.version)) != same:
         raise _strange("it is of another server than the backup")
     said = {
+        "stack": source.stack,
         "server_version": source.version,
         "image_id": source.image_id,
         "contents": recorded.contents,

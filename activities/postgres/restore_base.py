@@ -27,7 +27,7 @@ from domain.dumps import RestoreProven
 from domain.entries import Entry, entry_of
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.recovery import Copy, Proof, VerifyOrder
-from domain.verification_base import ProveBaseOrder, comparable, compare_beside, lacking
+from domain.verification_base import ProveBaseOrder, comparable, compare_beside, lacking, told_of_indexes
 
 _SPARE = 1.2
 
@@ -116,7 +116,7 @@ class BaseChecks:
                 proofs.append(guarded(connection, "catalog", partial(beside)))
             except CrashedError as crash:
                 return [*proofs, crash.proof]
-        return [*proofs, *compare_beside(recorded, now)]
+        return [*told_of_indexes(proofs, recorded, now), *compare_beside(recorded, now)]
 
     def _identity(self, copy: Copy, backup: Backup) -> Proof:
         """Show that the server came up on this very backup, and past its end."""

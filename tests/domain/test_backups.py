@@ -104,3 +104,10 @@ def test_figures_are_said_as_people_say_them() -> None:
     assert spoken_bytes(2_820_000_000) == "2.82 GB"
     assert spoken_bytes(16 * 1024 * 1024) == "16.8 MB"
     assert predicted_seconds(backup(), 200_000_000) == 22.0
+
+
+def test_of_an_unknown_server_another_stacks_backup_is_not_taken_and_of_a_known_one_no_name_matters() -> None:
+    theirs = backup(stack="other")
+    assert why_unfit(theirs, order()) == f"it is of the stack other, this one is {TARGET.stack}"
+    assert why_unfit(theirs, order(system_identifier="77")) == ""
+    assert why_unfit(backup(stack=TARGET.stack), order()) == ""

@@ -42,6 +42,15 @@ def test_nothing_recorded_proves_nothing() -> None:
     assert _passed([Holding(name="db0", count=0)], [Holding(name="db0", count=0)]) == [None]
 
 
+def test_of_an_empty_store_it_is_said_that_it_was_empty_and_what_to_do_where_that_is_meant() -> None:
+    empty = [Holding(name="db0", count=0)]
+    (proof,) = compare_holdings(empty, empty)
+    assert proof.evidence.startswith("nothing was in the store at the backup, so nothing can be compared")
+    assert "is it meant to be empty, make its job null" in proof.evidence
+    (unsaid,) = compare_holdings([], [])
+    assert unsaid.evidence.startswith("nothing was recorded at the backup, or nothing was in the store")
+
+
 def test_how_closely_a_group_was_looked_at_is_said() -> None:
     whole, counted = (
         KEYS.model_copy(update={"digest": "d"}),

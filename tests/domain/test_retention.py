@@ -207,3 +207,10 @@ def test_a_plan_is_shortened_to_what_a_history_takes_and_says_how_much_more_ther
 
 def test_long_times_are_said_as_the_stack_file_writes_them() -> None:
     assert [spoken_age(timedelta(hours=h)) for h in (168, 36, 0.5)] == ["7 d", "36 h", "0.5 h"]
+
+
+def test_a_newer_backup_of_another_server_does_not_make_the_last_proven_one_of_ours_go() -> None:
+    ours = backup(1, days=20, verified=Level.RESTORED).model_copy(update={"system": "ours"})
+    older = backup(2, days=30).model_copy(update={"system": "ours"})
+    theirs = backup(3, days=1, verified=Level.RESTORED).model_copy(update={"system": "theirs"})
+    assert gone(plan([ours, older, theirs])) == {older.id}

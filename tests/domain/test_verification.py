@@ -11,7 +11,7 @@ from domain.backup_policy import BackupPolicy
 from domain.backups import Level
 from domain.calendars import parse_calendar
 from domain.dumps import RestoreProven
-from domain.entries import Entry, Source, place_of
+from domain.entries import REBUILT, Entry, Source, place_of
 from domain.recovery import Proof
 from domain.stack import Kind, Service, Stack
 from domain.verification import Checked, Pick, judged, of_restore
@@ -314,3 +314,19 @@ def test_append_only_files_are_due_where_the_server_keeps_them_even_if_none_was_
     assert of_aof(on, there) == [True]
     before = on.model_copy(update={"started_at": at - timedelta(hours=1), "scheduled_for": None})
     assert of_aof(before, off) == [], "what the newest one says counts"
+
+
+def test_append_only_files_that_were_switched_off_are_not_called_old_by_word_of_a_newer_snapshot() -> None:
+    due = due_of(stack(Kind.REDIS, stack=None))
+    old, now = NOW - timedelta(days=9), NOW - timedelta(minutes=50)
+    last, off = entry("redis", "aof", old), entry("redis", "rdb", now)
+
+    def fresh(*entries: Entry) -> bool | None:
+        (found,) = (c for c in look(due, entries, as_of=NOW) if (c.kind, c.what) == ("aof", "fresh"))
+        return found.passed
+
+    assert fresh(last, off) is True
+    assert fresh(last, off.model_copy(update={"source": Source(also=("aof",))})) is False
+    assert fresh(last, off.model_copy(update={"reason": REBUILT})) is False, "it knows nothing of the store"
+    assert fresh(last, entry("redis", "rdb", old - timedelta(hours=1))) is False, "it is of before"
+    assert fresh(last) is False

@@ -15,7 +15,7 @@ from domain import names
 from domain.backups import BackupOrder, ShelfOrder, VerifyBackupOrder
 from domain.dumps import DumpKind, DumpOrder, EntryTargetOrder, Rebuilt, RestoreProven
 from domain.entries import Entry, EntryList, EntryOrder, entry_of
-from domain.errors import BackupUnusable
+from domain.errors import BackupUnusable, Refused
 from domain.objects_copy import ObjectsBackupOrder, ObjectsProofOrder
 from domain.order import Outcome, StackOrder, TargetOrder
 from domain.store_backups import StoreBackupOrder, StoreBackups
@@ -125,6 +125,23 @@ async def test_a_dump_asked_for_with_nothing_is_the_daily_one_of_the_default_sta
     order = shop.orders["ensure_dump"]
     assert (order.kind, order.reason, order.scheduled_for) == (DumpKind.DAILY, "", None)
     assert order.label
+
+
+async def test_the_console_says_what_is_done_and_then_what_came_of_it(shop: Shop) -> None:
+    async def details(workflow_id: str) -> str:
+        handle = shop.client.get_workflow_handle(workflow_id)
+        return str((await handle.query("__temporal_workflow_metadata")).current_details)
+
+    await shop.run(Dump, workflow_id="one")
+    assert await details("one") == "taken"
+
+    def refused(_: Any) -> Outcome:
+        raise Refused("no room", code="no-room")
+
+    shop.hands.answer("ensure_dump", refused)
+    with pytest.raises(WorkflowFailureError):
+        await shop.run(Dump, workflow_id="two")
+    assert await details("two") == "Dump the databases …"
 
 
 async def test_two_runs_take_two_dumps_and_an_attempt_of_one_run_takes_one(shop: Shop) -> None:

@@ -51,6 +51,10 @@ services:
       - ${ELSEWHERE:?}/letsencrypt:/etc/letsencrypt:ro
       - ${ELSEWHERE:?}/rows:/rows
       - /etc/localtime:/etc/localtime:ro
+      - named:/etc/named:ro
+volumes:
+  named:
+    driver_opts: {type: none, o: bind, device: "${ELSEWHERE:?}/named"}
 """
 STACK = """
 version: 1
@@ -174,6 +178,8 @@ def lay_out(directory: Path, project: str, image: str) -> None:
         path.mkdir(parents=True)
     (elsewhere / "letsencrypt").mkdir()
     (elsewhere / "letsencrypt/account.json").write_text("key-of-a-test of the account\n")
+    (elsewhere / "named").mkdir()
+    (elsewhere / "named/settings.conf").write_text("mounted by the name of a volume\n")
     files = {
         "compose.yaml": COMPOSE,
         ".env": f"IMAGE={image}\nDB_PASSWORD={PASSWORD}\nJWT_KEY={JWT}\nELSEWHERE={elsewhere}\n",

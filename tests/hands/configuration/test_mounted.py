@@ -28,7 +28,7 @@ def test_what_is_mounted_from_outside_is_kept_and_can_be_put_back(
     assert found.passed, [proof for proof in found.proofs if not proof.passed]
     (said,) = [proof.evidence for proof in found.proofs if proof.name == "files"]
     seen(said)
-    assert "7 of them from outside the project's directory" in said
+    assert "8 of them from outside the project's directory" in said
     assert (
         "/etc/localtime (web mounts it at /etc/localtime) lies outside the working directory: it is" in said
     )
@@ -39,6 +39,9 @@ def test_what_is_mounted_from_outside_is_kept_and_can_be_put_back(
     again = Path(f"{to}/outside{place}")
     assert (again / "live/shop/privkey.pem").read_text() == "privkey 2 key-of-a-test\n"
     assert (again / "account.json").read_text() == (place / "account.json").read_text()
+    assert Path(f"{to}/outside{stand.elsewhere}/named/settings.conf").is_file(), (
+        "a volume bound to a directory"
+    )
     kept = json.loads((to / "configuration.json").read_text())
     assert str(place / "account.json") in {one["path"] for one in kept["files"]}
 

@@ -134,7 +134,11 @@ def test_without_its_key_no_copy_is_opened(place: Place, seen: Seen) -> None:
         place.fetch()
     assert path.stem in refused.value.what
     assert not (place.shelf / "postgres" / "base" / BASE).exists()
+    listed = place.list()
+    assert {one.checked for one in listed.entries} == {False}
+    assert {one.problem for one in listed.entries} == {f"the backup key {path.stem} is not on this host"}
     (place.directory / "escrow").rename(path)
+    assert {one.problem for one in place.list().entries} == {""}
     assert place.fetch().id == BASE
 
 

@@ -4,7 +4,9 @@ import re
 import shutil
 
 import pytest
+from botocore.exceptions import SSLError
 
+from activities.bucket_errors import speaking
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
@@ -271,3 +273,19 @@ def test_where_tls_fails_the_hint_speaks_of_the_certificate(make: Make, moto_por
     with pytest.raises(Unavailable, match="SSLError") as away:
         place.ready()
     assert "certificate" in away.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("certificate verify failed: certificate has expired (_ssl.c:1006)", "certificate has expired"),
+        (
+            "certificate verify failed: IP address mismatch, certificate is not valid for '1.2.3.4'. (_s)",
+            "IP address mismatch, certificate is not valid for '1.2.3.4'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_said(said: str, told: str) -> None:
+    with pytest.raises(Unavailable) as away, speaking("copies"):
+        raise SSLError(endpoint_url="https://far", error=f"[SSL: CERTIFICATE_VERIFY_FAILED] {said}")
+    assert away.value.what == f"the far store does not answer: SSLError, {told}"

@@ -13,9 +13,10 @@ import pytest
 from activities.catalogue import list_backups, read_catalogue
 from activities.engine import ContainerState, Engine
 from activities.postgres.backup import Backups
+from activities.postgres.choose import Choosing
 from activities.postgres.sql import Sql
 from activities.tokens import Tokens
-from domain.backups import BackupOrder, Level, VerifyBackupOrder
+from domain.backups import BackupOrder, ChooseOrder, Level, VerifyBackupOrder
 from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_STACK
 from tests.hands.postgres.conftest import Server
@@ -192,6 +193,28 @@ def test_verifying_again_finds_later_damage_and_takes_the_level_away(
     assert list_backups(Path(server.target.shelf))[0].verified is Level.NONE
     with pytest.raises(BackupUnusable, match="not there"):
         backups.verify_backup(VerifyBackupOrder(target=server.target, backup_id="20200101T000000Z-base"))
+
+
+def test_a_backup_that_the_servers_user_may_not_read_is_not_called_damaged_and_keeps_its_level(
+    server: Server, backups: Backups, engine: Engine, state: Path
+) -> None:
+    made = backups.ensure_base_backup(BackupOrder(target=server.target, label="unreadable"))
+    file = Path(server.target.shelf) / made.path / "PG_VERSION"
+    owner = file.stat()
+    os.chown(file, 0, 0)
+    file.chmod(0o600)
+    order = VerifyBackupOrder(target=server.target, backup_id=made.id)
+    with pytest.raises(Refused, match="backup-unreadable") as refused:
+        backups.verify_backup(order)
+    assert f"chown -R {server.target.postgres.uid}:{server.target.postgres.gid}" in refused.value.hint
+    assert list_backups(Path(server.target.shelf))[0].verified is Level.MANIFEST
+    choice = Choosing(engine, state).choose_backup(ChooseOrder(target=server.target))
+    assert choice.backup is None
+    (reason,) = [one.reason for one in choice.passed_over if one.id == made.id]
+    assert "Permission denied" in reason
+    assert "chown -R" in reason
+    os.chown(file, owner.st_uid, owner.st_gid)
+    assert backups.verify_backup(order).verified is Level.MANIFEST
 
 
 def test_tablespaces_are_refused_before_anything_is_made(server: Server, backups: Backups) -> None:

@@ -44,7 +44,12 @@ class Proof:
         self.hand = BaseChecks(engine, sql, tokens, state)
         self._backups = Backups(engine, sql, tokens, state)
         server.do("CREATE SEQUENCE numbers; SELECT nextval('numbers'); CREATE ROLE reporting")
-        self.backup = self._backups.ensure_base_backup(BackupOrder(target=server.target, label="one"))
+        self.take("one")
+
+    def take(self, label: str) -> None:
+        """Take the base backup that is looked at."""
+        order = BackupOrder(target=self.server.target, label=label)
+        self.backup = self._backups.ensure_base_backup(order)
 
     def prove(self) -> RestoreProven:
         order = ProveBaseOrder(target=self.server.target, entry_id=self.backup.id, checks=(CHECK,))
@@ -209,6 +214,24 @@ def test_a_table_role_or_sequence_that_is_missing_in_the_copy_takes_the_level_aw
         assert [one.name for one in proven.proofs if one.passed is False] == [name]
         assert proof.level() is Level.NONE
         proof.recorded(tables=contents.tables, roles=contents.roles, sequences=contents.sequences)
+
+
+def test_an_index_that_was_invalid_on_the_server_already_is_told_and_one_that_was_not_fails(
+    proof: Proof,
+) -> None:
+    proof.server.do("CREATE INDEX half_made ON messages (body)")
+    proof.server.do("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'half_made'::regclass")
+    proof.take("two")
+    assert proof.backup.contents.invalid == ("half_made",)
+    proven = proof.prove()
+    (told,) = [one for one in proven.proofs if one.name == "indexes valid"]
+    assert (told.passed, told.evidence) == (None, "invalid, as on the server at the backup: half_made")
+    assert proven.passed, proven.proofs
+    assert proof.level() is Level.RESTORED
+    proof.recorded(invalid=())
+    proven = proof.prove()
+    assert [one.name for one in proven.proofs if one.passed is False] == ["indexes valid"]
+    assert proof.level() is Level.NONE
 
 
 def test_a_record_that_was_read_after_the_end_of_the_backup_is_not_compared(proof: Proof) -> None:
