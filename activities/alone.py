@@ -44,10 +44,13 @@ def alone(state: Path, what: str, *, wait_seconds: float = _WAIT_SECONDS) -> Ite
     try:
         yield
     finally:
-        # Before the lock ends: afterwards the name may be another's.
-        if _is_named(path, handle):
-            path.unlink(missing_ok=True)
-        os.close(handle)
+        try:
+            # Before the lock ends: afterwards the name may be another's.
+            if _is_named(path, handle):
+                path.unlink(missing_ok=True)
+        finally:
+            # Else a name that cannot be removed would keep the lock for as long as this process lives.
+            os.close(handle)
         _sweep(directory)
 
 

@@ -1,5 +1,6 @@
 """One hand at a time on a host, however the other one ended."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -59,6 +60,21 @@ def test_a_lock_that_ended_leaves_no_file_and_old_ones_that_nobody_holds_go(tmp_
         with alone(tmp_path, "proof-2"):
             pass
         assert sorted(path.name for path in directory.iterdir()) == ["held", "killed just now"]
+
+
+def test_a_lock_whose_file_cannot_be_removed_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, f"kept, {missing_ok=}", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        with pytest.raises(PermissionError), alone(tmp_path, "proof"):
+            pass
+    with alone(tmp_path, "proof", wait_seconds=0):
+        pass
+    assert list((tmp_path / "locks").iterdir()) == []
 
 
 @pytest.mark.timeout(60)
