@@ -71,7 +71,7 @@ class _Copying:
         """Copy entries, newest first, then the WAL."""
         out = self._out
         out.stand_back()
-        found, strangers = shelved(self._shelf)
+        found, strangers = shelved(self._shelf, out.stack)
         beat(f"off-site copy: looking at {len(found)} entries")
         due = [one for one in found if out.bucket.head(self._manifest_of(one)) is None]
         out.progress = Progress("off-site copy", sum(size_of(one) for one in due))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from activities import plain_files
 from domain.backups import PassedOver
+from domain.choice import of_another_stack
 from domain.entries import ENTRY, RECORD
 from domain.errors import BackupUnusable, Refused
 from domain.objects_copy import CONTENTS
@@ -31,6 +32,13 @@ class _Recorded(BaseModel):
     sha256: str = ""
 
 
+class _Source(BaseModel):
+    """Where a backup says that it is from."""
+
+    model_config = ConfigDict(extra="ignore")
+    stack: str = ""
+
+
 class _Entry(BaseModel):
     """The part of an entry that says what it is."""
 
@@ -38,6 +46,8 @@ class _Entry(BaseModel):
     id: str
     store: str
     kind: str
+    stack: str = ""
+    source: _Source = _Source()
     files: tuple[_Recorded, ...] = ()
     record_sha256: str = ""
     record_bytes: int = 0
@@ -78,8 +88,11 @@ class Segment:
     bytes: int
 
 
-def shelved(shelf: Path) -> tuple[list[Shelved], list[PassedOver]]:
-    """Return the finished entries of all stores, newest first, and what is none. Raises ``Refused``."""
+def shelved(shelf: Path, stack: str) -> tuple[list[Shelved], list[PassedOver]]:
+    """Return the finished entries of all stores, newest first, and what is none or another stack's.
+
+    Raises ``Refused``.
+    """
     found: list[Shelved] = []
     strangers: list[PassedOver] = []
     for store in STORES:
@@ -87,7 +100,7 @@ def shelved(shelf: Path) -> tuple[list[Shelved], list[PassedOver]]:
             if kind.name in {WAL, CONTENTS} or not is_part(kind.name):
                 continue
             for path in _directories(kind):
-                reason = _why_not(store, kind.name, path)
+                reason = _why_not(store, kind.name, path, stack)
                 if reason:
                     strangers.append(PassedOver(id=f"{store}/{kind.name}/{path.name}", reason=reason))
                 else:
@@ -157,7 +170,7 @@ def _directories(path: Path) -> Iterator[Path]:
             yield one
 
 
-def _why_not(store: str, kind: str, path: Path) -> str:
+def _why_not(store: str, kind: str, path: Path, stack: str) -> str:
     if not is_part(path.name):
         return "its name is none that an entry has"
     try:
@@ -168,7 +181,8 @@ def _why_not(store: str, kind: str, path: Path) -> str:
         return f"its entry {ENTRY} is broken"
     if (entry.store, entry.kind, entry.id) != (store, kind, path.name):
         return f"its entry is that of {entry.id}"
-    return ""
+    # A base backup says it in the first place, others in the second.
+    return of_another_stack(entry.stack or entry.source.stack, stack)
 
 
 def _of_pg_manifest(one: Shelved) -> dict[str, tuple[int, str]]:

@@ -1,5 +1,6 @@
 """Copies against moto's server: what leaves, under which names and parameters, and what stays here."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,22 @@ def test_everything_finished_is_copied_and_nothing_else(place: Place) -> None:
         if key.startswith("copies/lab/postgres/wal/")
     } == {*SEGMENTS, "00000002.history"}
     assert [one.id for one in copied.strangers] == ["redis/rdb/a stranger"]
+
+
+def test_backups_of_another_stack_on_the_shelf_stay_here_and_are_named(place: Place) -> None:
+    for store, kind, entry_id, said in (
+        ("postgres", "base", BASE, {"stack": "other"}),
+        ("redis", "rdb", RDB, {"source": {"stack": "other"}}),
+        ("postgres", "daily", DUMP, {"source": {"stack": place.target.stack}}),
+    ):
+        file = place.shelf / store / kind / entry_id / "dr.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    made = place.copy()
+    assert made.entries == (DUMP,)
+    assert not [key for key in place.far() if BASE in key or RDB in key]
+    named = {one.id: one.reason for one in made.strangers}
+    assert named[f"redis/rdb/{RDB}"] == named[f"postgres/base/{BASE}"]
+    assert named[f"redis/rdb/{RDB}"] == f"it is of the stack other, this one is {place.target.stack}"
 
 
 def test_a_file_that_the_entry_lists_goes_along_whatever_it_is_called(place: Place) -> None:
