@@ -50,6 +50,8 @@ def test_a_lost_database_of_temporal_is_not_a_silent_restart_from_scratch(
     for path in stand.temporal.home.glob("temporal.db*"):
         path.unlink()
     assert stand.dr("up").code == 0
+    # It makes the schedules anew, and a new one is not paused.
+    stand.pause_schedules()
     assert stand.look() is None, "the server knows of no run"
     found = leftovers_of(stand.dr("doctor"))
     assert found["passed"] is False
