@@ -105,8 +105,6 @@ class Stand:
         self.lab = Lab(self.settings, self.client)
         self.temporal = server.TemporalSettings(state=self.state, port=temporal_port())
         self.dirty = False
-        self.unwatched = False
-        """Nothing watched the stores for a while: a loss that was not measured is approved as unknown."""
         self.settings_of_worker: dict[str, str] = {}
         self.events = Events(self.client, f"{names.LABEL_STACK}={self.name}")
 
@@ -234,8 +232,7 @@ class Stand:
     def approve(self) -> Said:
         """Approve the open gate as a person does, with the stated loss typed back."""
         loss = self.wait("gate").maximum_loss_seconds
-        unknown = loss is None and self.unwatched
-        words = ("--accept-loss", "unknown" if unknown else str(loss)) if loss or unknown else ()
+        words = ("--accept-loss", str(loss)) if loss else ()
         return self.dr("approve", "swap", "--by", "approver", *words)
 
     def signal_approval(self, view: StatusView, message_id: str) -> None:

@@ -20,6 +20,5 @@ def stand(fault_stand: FaultStand) -> Iterator[FaultStand]:
     if fault_stand.dirty:
         fault_stand.to_the_end(fault_stand.recover())
     yield fault_stand
-    fault_stand.unwatched = False
     fault_stand.folder.disarm()
     fault_stand.end_open_run()
