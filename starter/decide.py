@@ -31,7 +31,9 @@ def approve(
     by: str = _BY,
     reason: str = _REASON,
     *,
-    accept_loss: int = typer.Option(-1, help="The stated loss in seconds, typed back."),
+    accept_loss: str = typer.Option(
+        "", help="The stated loss, typed back: its seconds, or 'unknown' where it was not measured."
+    ),
     digest: str = typer.Option("", help="Digest of the brief that was read; the open one when not given."),
     key: Path | None = _KEY,
     as_json: bool = typer.Option(False, "--json"),
@@ -59,21 +61,19 @@ def approve(
     raise typer.Exit(orchestrator.run(work))
 
 
-def _accept_loss(view: StatusView, accepted: int) -> None:
+def _accept_loss(view: StatusView, accepted: str) -> None:
     stated = view.maximum_loss_seconds
     if stated == 0:
         return
     wanted = "unknown" if stated is None else str(stated)
-    if accepted >= 0:
-        typed = str(accepted)
-    elif sys.stdin.isatty():
-        typed = typer.prompt(f"Type the loss back ({wanted}) to accept it", err=True).strip()
-    else:
-        typed = ""
-    if stated is None or typed != wanted:
+    if not accepted and sys.stdin.isatty():
+        accepted = typer.prompt(f"Type the loss back ({wanted}) to accept it", err=True)
+    if accepted.strip() != wanted:
         raise Refused(
-            f"the brief states a loss of {wanted} s; it was not typed back",
-            hint="dr approve --accept-loss SECONDS",
+            "the loss was not measured, and that was not accepted"
+            if stated is None
+            else f"the brief states a loss of {wanted} s; it was not typed back",
+            hint=f"dr approve --accept-loss {wanted}",
             code="loss-not-accepted",
         )
 

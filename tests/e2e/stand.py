@@ -253,7 +253,8 @@ class Stand:
             view = until(self.look, "an answer of the run")
             if view.state == "gate" and view.digest != approved:
                 approved = view.digest
-                assert self.approve().code == 0
+                said = self.approve()
+                assert said.code == 0, said
             if view.state == "ended":
                 break
             parked = view.state == "needs_human"

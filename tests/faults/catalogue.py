@@ -38,6 +38,8 @@ class Row:
         self.title = telling[0]["title"] if telling else ""
         self.more = len({result["test"] for result in results}) - 1
         self.tier = "+".join(sorted({tier for r in results for tier in r["tier"].split("+") if tier}))
+        self.day = min((result["day"] for result in results if "day" in result), default="")
+        """When the oldest of these results was had: a table of several days claims no newer one."""
         self.reason = "" if self.outcome == "passed" else telling[0]["reason"] if telling else "no test yet"
 
     @property
@@ -90,7 +92,7 @@ def markdown(found: list[Row], day: str) -> str:
         "| --- | --- | --- | --- |",
     ]
     for row in found:
-        said = f"passed {day}" if row.outcome == "passed" else row.outcome
+        said = f"passed {row.day or day}" if row.outcome == "passed" else row.outcome
         lines.append(f"| {row.id} | {row.sentence or '-'} | {row.tier or '-'} | {said} |")
     return "\n".join(lines) + "\n"
 

@@ -9,8 +9,7 @@ from tests.faults.harness.stand import FaultStand
 
 @pytest.fixture(scope="session")
 def fault_stand(lab_stand: FaultStand) -> FaultStand:
-    # A backup by the clock in the middle of a run would be taken for one of the run.
-    assert lab_stand.dr("schedules", "pause", "--all", "--reason", "kill tests", "--by", "test").code == 0
+    lab_stand.pause_schedules()
     return lab_stand
 
 

@@ -18,6 +18,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    this = uuid.uuid4().hex
+    this = {"session": uuid.uuid4().hex, "day": datetime.now(UTC).strftime("%Y-%m-%d")}
     with path.open("a", encoding="utf-8") as file:
         for result in session.config.stash[_RESULTS]:
-            file.write(json.dumps(result | {"session": this}) + "\n")
+            file.write(json.dumps(result | this) + "\n")

@@ -92,6 +92,13 @@ def test_the_catalogue_counts_every_row_and_a_failure_outweighs_a_pass() -> None
     assert "| A2 | x | wf | passed 2026-01-02 |" in markdown(found, "2026-01-02")
 
 
+def test_a_row_of_several_days_is_dated_by_the_oldest_of_its_results() -> None:
+    told = {"id": "A1", "title": "x", "tier": "wf", "outcome": "passed", "reason": "", "session": "s"}
+    first, second = ({"test": day, "day": day} for day in ("2026-01-03", "2026-01-04"))
+    page = markdown(rows(newest([told | first, told | second])), "2026-01-05")
+    assert "| A1 | x (and 1 more) | wf | passed 2026-01-03 |" in page
+
+
 def test_a_test_that_was_run_again_counts_with_what_it_said_last() -> None:
     """Also where the last session has a failed teardown beside a passed call."""
 

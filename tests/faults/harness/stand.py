@@ -131,6 +131,12 @@ class FaultStand(Stand):
             over.set()
             keeper.join(60)
 
+    def pause_schedules(self) -> None:
+        """Have nothing start by the clock: in the middle of a run it would be taken for a part of it."""
+        why = ("--reason", "kill tests", "--by", "test")
+        for stack in (self.name, self.foreign):
+            assert self.dr("schedules", "pause", "--all", "--stack", stack, *why).code == 0
+
     def release(self, recovery_id: str) -> None:
         """Release what a recovery kept, so that the disk does not fill."""
         said = self.dr("release", recovery_id, "--yes")
