@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from pydantic import ValidationError
 
 from domain.ledger import JournalLine, MarkerState, StoreLoss
 
 BLIND_AFTER = timedelta(seconds=30)
-"""A ledger that wrote nothing for longer than this was not watching."""
+"""A ledger that tried nothing for longer than this was not watching."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def check_markers(
 ) -> StoreCheck:
     """Hold the acknowledged markers against the set of numbers that are there.
 
-    ``asked_at`` is the moment the answer speaks about: where the ledger tried nothing shortly before
-    it, a loss is a lower bound, and none found is not measured instead of zero.
+    ``asked_at`` is the moment the answer speaks about: where the ledger did not go on trying from the
+    last acknowledged marker until then, a loss is a lower bound, and none found is not measured
+    instead of zero. Before that marker a gap is no matter: a store that has it has what came before.
     """
     looked_at = sorted(
         n
@@ -83,7 +85,8 @@ def check_markers(
     unexpected = tuple(sorted(n for n in present if n >= known.pruned_below and n not in known.attempted))
     if not looked_at:
         return StoreCheck(StoreLoss(markers_acknowledged=0), unexpected=unexpected)
-    blind = known.unreadable > 0 or (asked_at is not None and _blind(known, asked_at))
+    since = known.acknowledged[looked_at[-1]]
+    blind = known.unreadable > 0 or (asked_at is not None and _blind(known, since, asked_at))
     lost = tuple(n for n in looked_at if n not in present)
     survivor = next((n for n in reversed(looked_at) if not lost or n < lost[0]), None)
     last_lost_at = max((known.acknowledged[n] for n in lost), default=None)
@@ -106,9 +109,9 @@ def check_markers(
     )
 
 
-def _blind(known: Known, moment: datetime) -> bool:
-    newest = max((at for at in known.attempted.values() if at <= moment), default=None)
-    return newest is None or moment - newest > BLIND_AFTER
+def _blind(known: Known, since: datetime, until: datetime) -> bool:
+    tried = sorted(at for at in known.attempted.values() if since < at < until)
+    return any(later - one > BLIND_AFTER for one, later in pairwise((since, *tried, until)))
 
 
 def skew_seconds(checks: Iterable[StoreCheck]) -> float | None:

@@ -133,6 +133,16 @@ def test_a_store_that_refuses_is_still_watched() -> None:
     assert check_markers(known, {1, 2}, asked_at=at(200)).loss.seconds == 0.0
 
 
+def test_a_ledger_that_came_back_when_the_store_was_gone_did_not_watch_it_go() -> None:
+    known = one_a_second({1, 2}, refused=set(range(100, 200)))
+    assert check_markers(known, {1, 2}, asked_at=at(200)).loss.seconds is None
+
+
+def test_a_gap_before_a_marker_that_is_there_is_no_matter() -> None:
+    known = one_a_second({1, 2, 100})
+    assert check_markers(known, {1, 2, 100}, asked_at=at(101)).loss.seconds == 0.0
+
+
 @given(lines=st.lists(st.tuples(st.integers(1, 50), st.sampled_from(list(MarkerState))), max_size=30))
 def test_a_journal_cut_at_any_byte_never_acknowledges_more_than_the_whole_one(
     lines: list[tuple[int, MarkerState]],
