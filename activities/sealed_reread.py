@@ -41,5 +41,5 @@ class SealedRereading:
         plain, key = self._configuration.reopened(directory, entry.id)
         members = configuration_archive.unpack(plain)
         kept = manifest_in(members)
-        held, source = held_by(members, kept, key), Source(version=kept.project)
+        held, source = held_by(members, kept, key), Source(stack=kept.stack, version=kept.project)
         return entry.model_copy(update={"held": held, "source": source, "key_id": key.id})
