@@ -94,6 +94,15 @@ class Server:
         with self.connect() as connection:
             connection.execute("INSERT INTO dr.marker (n) VALUES (%s)", [number])
 
+    def archive_all(self) -> None:
+        """Close the open segment, and wait until the archive has it."""
+        name = str(self.ask("SELECT pg_walfile_name(pg_switch_wal())"))
+        wal = Path(self.target.shelf) / "postgres" / "wal"
+        deadline = time.monotonic() + 30
+        while not any(wal.glob(f"*/{name}")):
+            assert time.monotonic() < deadline, f"{name} did not reach the archive"
+            time.sleep(0.1)
+
     def wait(self) -> None:
         """Wait until the server answers, a minute at most."""
         deadline = time.monotonic() + 60

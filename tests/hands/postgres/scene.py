@@ -167,12 +167,7 @@ class Scene:
 
     def archive_all(self) -> None:
         """Have everything committed so far in closed segments of the archive."""
-        name = str(self.server.ask("SELECT pg_walfile_name(pg_switch_wal())"))
-        wal = Path(self.target.shelf) / "postgres" / "wal"
-        deadline = time.monotonic() + 20
-        while not any(wal.glob(f"*/{name}")):
-            assert time.monotonic() < deadline, f"{name} did not reach the archive"
-            time.sleep(0.1)
+        self.server.archive_all()
 
     def received_all(self) -> None:
         """Wait until the receiver has written everything that is committed."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,20 +60,15 @@ def filled(
         sql, tokens = Sql(Secrets(engine)), Tokens(root)
         Protection(engine, sql, tokens, root).ensure_receiving(ReceiveOrder(target=server.target))
         backups = Backups(engine, sql, tokens, root)
-        made, closed = [], ""
+        made = []
         for number in (1, 2):
             made.append(
                 backups.ensure_base_backup(BackupOrder(target=server.target, label=f"number {number}"))
             )
             for step in (1, 2):
                 server.mark(10 * number + step)
-                closed = str(server.ask("SELECT pg_walfile_name(pg_switch_wal())"))
+                server.archive_all()
         Protection(engine, sql, tokens, root).ensure_receiving(ReceiveOrder(target=server.target))
-        # From here on nothing gets another name: the tests copy what lies there.
-        deadline = time.monotonic() + 30
-        while not any((root / "shelf").glob(f"postgres/wal/*/{closed}")):
-            assert time.monotonic() < deadline, f"{closed} did not reach the archive"
-            time.sleep(0.1)
         yield Shelf(server, root / "shelf", *made)
 
 
