@@ -5,7 +5,7 @@
 BOOTSTRAP := sh infra/setup/bootstrap.sh
 BIN := .venv/bin
 # What waits much beside what works much; on two cores more would only be in each other's way.
-TWO := $(MAKE) --no-print-directory --jobs=2 --output-sync=line
+TWO := $(MAKE) --no-print-directory --jobs=2
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
