@@ -1,22 +1,16 @@
 """``dr schedules`` and ``dr retention`` as people and programs call them, against a real Temporal server."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from domain.retention_plan import Held
 from tests.runbooks.schedule_stage import stage_on
+from tests.runbooks.terminal import Terminal
 
-ROOT = Path(__file__).parents[2]
 STACK = """\
 stack: shop
 project: shop
@@ -29,49 +23,14 @@ backup:
 pytestmark = pytest.mark.timeout(120)
 
 
-@dataclass
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)["data"]
-
-    @property
-    def error(self) -> Any:
-        return json.loads(self.out)["error"]
-
-
-class Operator:
+class Operator(Terminal):
     """Somebody at a terminal of a host with one stack."""
 
     def __init__(self, environment: WorkflowEnvironment, state: Path) -> None:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DR_", "TEMPORAL_"))}
+        super().__init__(environment, state)
         self.file = state / "stacks" / "shop.yaml"
         self.file.parent.mkdir()
         self.file.write_text(STACK)
-        self._environment = kept | {
-            "DR_STATE": str(state),
-            "PYTHONPATH": str(ROOT),
-            "TEMPORAL_ADDRESS": environment.client.service_client.config.target_host,
-        }
-
-    async def dr(self, *words: str) -> Said:
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", "from starter.cli import main; main()", *words],
-            env=self._environment,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 """``dr backup verify --all`` as people and programs call it: the exit status is the verdict."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +10,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.errors import BackupUnusable
 from domain.jobs import Job
+from tests.runbooks.terminal import Terminal
 from tests.runbooks.verification_stage import Night, night_on
 
-ROOT = Path(__file__).parents[2]
 STACK = "stack: lab\nproject: lab\nservices:\n  postgres: {kind: postgres}\n"
 Dr = Callable[..., Awaitable[tuple[int, Any, str]]]
 
@@ -34,27 +30,11 @@ def dr(environment: WorkflowEnvironment, tmp_path: Path) -> Dr:
     """Return ``dr`` at a terminal of a host with one stack: status, answer, and what people are shown."""
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "lab.yaml").write_text(STACK)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DR_", "TEMPORAL_"))}
-    there = kept | {
-        "DR_STATE": str(tmp_path),
-        "PYTHONPATH": str(ROOT),
-        "TEMPORAL_ADDRESS": environment.client.service_client.config.target_host,
-    }
+    terminal = Terminal(environment, tmp_path)
 
     async def run(*words: str) -> tuple[int, Any, str]:
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", "from starter.cli import main; main()", *words],
-            env=there,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, json.loads(done.stdout) if "--json" in words else None, done.stdout
+        said = await terminal.dr(*words)
+        return said.status, json.loads(said.out) if "--json" in words else None, said.out
 
     return run
 
