@@ -12,12 +12,12 @@ from domain.errors import Refused
 from domain.inventory import Inventory, InventoryOrder
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from domain.order import StackOrder
-from domain.recognition import Sighting
+from domain.recognition import ACCOUNT_NAMES, DATABASE_NAMES, Sighting
 from domain.recovery import Judged, Proof
 
 _DEPENDS_ON = "com.docker.compose.depends_on"
 # They name a directory, an account and a database: nothing that opens anything.
-_NAMING = ("PGDATA", "POSTGRES_USER", "POSTGRESQL_USERNAME", "POSTGRES_DB", "POSTGRESQL_DATABASE")
+_NAMING = ("PGDATA", *ACCOUNT_NAMES, *DATABASE_NAMES)
 _LOOPBACK = {"", "0.0.0.0", "127.0.0.1"}  # noqa: S104 - read, not bound
 _ASKED = "# ASK:"
 _LONGEST = 200

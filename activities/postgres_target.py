@@ -13,11 +13,11 @@ from activities.engine import ContainerState, Engine, Job
 from domain.errors import DrError, Refused
 from domain.names import LABEL_RECOVERY, LABEL_ROLE, container_name
 from domain.order import PostgresTarget, ServiceTarget, VolumeMount
+from domain.recognition import ACCOUNT_NAMES, DATABASE_NAMES
 from domain.stack import Account, Service
 
 _USUAL_PGDATA = "/var/lib/postgresql/data"
 _USUAL_PORT = 5432
-_ACCOUNT_NAMES = ("POSTGRES_USER", "POSTGRESQL_USERNAME")
 _ACCOUNT: TypeAdapter[str] = TypeAdapter(Account)
 
 
@@ -74,8 +74,8 @@ def _account(environment: Mapping[str, str]) -> str | None:
     It stands in arguments and in lines of ``pg_hba.conf``, where a quote or a new line would say more.
     A name that stands in a file is refused too: that of everybody else's server is not it.
     """
-    given = next((name for name in _ACCOUNT_NAMES if environment.get(name)), None)
-    file = next((f"{name}_FILE" for name in _ACCOUNT_NAMES if environment.get(f"{name}_FILE")), None)
+    given = next((name for name in ACCOUNT_NAMES if environment.get(name)), None)
+    file = next((f"{name}_FILE" for name in ACCOUNT_NAMES if environment.get(f"{name}_FILE")), None)
     if given is None and file is None:
         return None
     try:
@@ -90,7 +90,7 @@ def _account(environment: Mapping[str, str]) -> str | None:
 
 
 def _database(environment: Mapping[str, str]) -> str | None:
-    return environment.get("POSTGRES_DB") or environment.get("POSTGRESQL_DATABASE")
+    return next((environment[name] for name in DATABASE_NAMES if environment.get(name)), None)
 
 
 def _arguments(raw: Mapping[str, Any]) -> tuple[str, ...]:

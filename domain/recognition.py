@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from domain.order import Value
 from domain.stack import Kind
 
+ACCOUNT_NAMES = ("POSTGRES_USER", "POSTGRESQL_USERNAME")
+DATABASE_NAMES = ("POSTGRES_DB", "POSTGRESQL_DATABASE")
+"""Variables in which images of PostgreSQL take the account and the database; the first that is set counts."""
+
 
 class Sighting(Value):
     """One container of a Compose project, without any value of its environment that could be secret."""

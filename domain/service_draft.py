@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from domain.questions import Pad, Question, wrong
-from domain.recognition import Sighting, needs_of
+from domain.recognition import ACCOUNT_NAMES, DATABASE_NAMES, Sighting, needs_of
 from domain.secret_ref import SecretRef
 from domain.stack import Kind
 
@@ -41,8 +41,8 @@ _NAMED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     Kind.SEARCH: {"master_key": ("MEILI_MASTER_KEY",)},
 }
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "user": ("POSTGRES_USER", "POSTGRESQL_USERNAME"),
-    "database": ("POSTGRES_DB", "POSTGRESQL_DATABASE"),
+    "user": ACCOUNT_NAMES,
+    "database": DATABASE_NAMES,
 }
 _NEEDED = {Kind.HASURA, Kind.OBJECTS}
 """Kinds that cannot be proven without their named secrets."""
