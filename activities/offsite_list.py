@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.bucket import Bucket
 from activities.objects_entry import lines_of
+from activities.offsite_keys import unopened
 from activities.offsite_side import FarSide
 from activities.offsite_unlisted import unlisted
 from activities.offsite_wal import FarWal
@@ -55,7 +56,7 @@ class OffsiteListing:
         """Return the far catalogue, newest first; of each kind the newest by its manifest: names and sizes.
 
         The newest copy of objects is compared with its listing too: every content that it names is there;
-        of the newest base backup the WAL is followed.
+        of the newest base backup the WAL is followed. Of the older ones only the keys are looked for.
         """
         bucket, root = self._side.bucket(order), order.policy.root(order.target.stack)
         found = _Found(root)
@@ -73,7 +74,10 @@ class OffsiteListing:
                 if sizes is not None:
                     entries[place] = self._checked(order, bucket, entry, sizes, found.contents)
         lost = self._unlisted(order, bucket, entries, found.contents) if order.unlisted else None
-        return _told(found, entries, lost)
+        listed = _told(found, entries, lost)
+        return listed.model_copy(
+            update={"unopened": tuple(unopened(order, bucket, self._side.keys.find, entries))}
+        )
 
     def _unlisted(
         self, order: OffsiteOrder, bucket: Bucket, entries: list[FarEntry], there: dict[str, int]

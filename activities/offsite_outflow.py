@@ -8,6 +8,7 @@ from typing import TypeVar
 from activities import plain_files
 from activities.backup_keys import BackupKeys
 from activities.bucket import Bucket
+from activities.offsite_keys import KEY_ID
 from activities.offsite_progress import Progress
 from activities.offsite_send import Sender, Sent
 from activities.offsite_side import FarSide
@@ -110,7 +111,7 @@ class Outflow:
 
     def _sealed(self, key: str, plain: Readable, digest: bytes, context: str, with_key: BackupKey) -> Sent:
         source = repeatable(plain, digest, with_key, context)
-        metadata = {"dr-key-id": with_key.id}
+        metadata = {KEY_ID: with_key.id}
         absent = key not in self.there
         sent = self.sender.ensure_there(key, source, metadata, source.require, absent=absent)
         return self._noted(sent)

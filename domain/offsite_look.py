@@ -44,3 +44,5 @@ class OffsiteList(Outcome):
     unlisted: Unlisted | None = None
     """``None`` was not looked at."""
     strangers: tuple[PassedOver, ...] = ()
+    unopened: tuple[str, ...] = ()
+    """What keeps copies from being opened on this host, a sentence for each key."""

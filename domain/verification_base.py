@@ -1,6 +1,6 @@
 """What a base backup recorded beside its rows, against the copy that was restored from it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from domain.backups import Backup, Level
 from domain.contents import Contents, SequenceState
@@ -19,7 +19,11 @@ BY_RECOVERY_ALONE = (
     " nothing was recorded to compare it with"
 )
 """The same for one that was not compared: the level of its files is what it keeps."""
+OrphansOf = Mapping[str, int]
+"""Foreign key to its rows that lack what they refer to."""
 _INDEXES = "indexes valid"
+_KEYS = "foreign keys"
+_SERVERS = "foreign keys of the server"
 _DATABASE = "database "
 """Begins the proof of another database that could not be read."""
 
@@ -74,15 +78,50 @@ def told_of_indexes(proofs: Iterable[Proof], before: Contents, now: Contents) ->
     ]
 
 
+def told_of_orphans(
+    proofs: Iterable[Proof], count: Callable[[], tuple[OrphansOf, OrphansOf] | None]
+) -> list[Proof]:
+    """Return the proofs with orphans told, not held against the backup, where the server has them too.
+
+    ``count`` is asked only where keys are broken, and returns the orphans of the copy and of the server.
+    A copy that lost rows has more of them than the server; without the server nothing is shown either way.
+    """
+    told: list[Proof] = []
+    for proof in proofs:
+        broken = proof.name == _KEYS and proof.passed is False
+        told += _told_of_orphans(proof, count()) if broken else [proof]
+    return told
+
+
+def _told_of_orphans(proof: Proof, found: tuple[OrphansOf, OrphansOf] | None) -> list[Proof]:
+    if found is None:
+        said = "whether the server has them too could not be asked"
+        unproven = proof.model_copy(update={"passed": None, "evidence": f"{proof.evidence}; {said}"})
+        return [unproven, Proof(name=_SERVERS, passed=None, evidence=said)]
+    here, there = found
+    more = [
+        f"{key}: {rows:,} rows without what they refer to, {there.get(key, 0):,} on the server"
+        for key, rows in here.items()
+        if rows > there.get(key, 0)
+    ]
+    if more:
+        return [proof.model_copy(update={"evidence": "; ".join(more[:_NAMED])})]
+    if not here:
+        return [proof]
+    return [proof.model_copy(update={"passed": None, "evidence": f"{proof.evidence}; so has the server"})]
+
+
 def lacking(proofs: Iterable[Proof]) -> str:
     """Return which proof a restored base backup lacks, or nothing: it has to hold what was recorded.
 
     A recovery may rely on less, for want of anything better; a backup that counts as proven may not. Nor
-    may one of whose databases nobody could look into.
+    may one of whose databases nobody could look into, or whose orphans may be its own.
     """
     known = {proof.name: proof.passed for proof in proofs}
     if not known.get(RECORDED):
         return RECORDED
+    if _SERVERS in known:
+        return _SERVERS
     return next((name for name, passed in known.items() if name.startswith(_DATABASE) and not passed), "")
 
 

@@ -28,7 +28,7 @@ class ProveFarOrder(FetchOrder):
 def look_far(
     listed: OffsiteList, entries: Sequence[Entry], *, within: timedelta | None, as_of: datetime
 ) -> list[Checked]:
-    """Judge the listing: every kind of the shelf is there whole, and the newest copy is not older than due.
+    """Judge the listing: every kind is there whole, the newest copy is not older than due, all would open.
 
     ``within`` is how long ago the last copying may have been; ``None`` when none is scheduled.
     """
@@ -36,6 +36,7 @@ def look_far(
     if not whole:
         return [Checked(what="far listed", passed=False, evidence="off-site there is no whole copy")]
     found = [_newest(whole, within, as_of)]
+    found += [Checked(what="far listed", passed=False, evidence=said) for said in listed.unopened]
     for store, kind in sorted({(entry.store, entry.kind) for entry in entries}):
         alike = [far for far in whole if (far.store, far.kind) == (store, kind)]
         due = _due(entries, store, kind, within, as_of)

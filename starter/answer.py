@@ -8,11 +8,13 @@ from enum import IntEnum
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.table import Column, Table
 
 from domain.errors import BackupUnusable, DrError, Refused, Unavailable, VerificationFailed
 from domain.inert import visible
 
 SCHEMA_VERSION = 1
+_WIDE = 1000
 _MARKUP = re.compile(r"(\\+)(?=\[|\Z)|\[")
 
 
@@ -71,6 +73,20 @@ def plain(text: str) -> str:
     return _MARKUP.sub(lambda f: f"{f[1]}{f[1]}[none][/]" if f[1] else "\\[", visible(text))
 
 
+def columns(*titles: str, whole: tuple[str, ...] = ()) -> Table:
+    """Return a table without lines that shows all of every cell: what has no room goes on below.
+
+    Columns that are ``whole`` are as wide as they need to be, for what they show is copied by hand.
+    """
+    return Table(*(Column(one, overflow="fold", no_wrap=one in whole) for one in titles), box=None)
+
+
+def _console() -> Console:
+    """Return where answers for people go; a file or a pipe has no edge that lines had to end at."""
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=_WIDE)
+
+
 def say(sentence: str) -> None:
     """Say one line of progress."""
     people.print(plain(sentence))
@@ -82,7 +98,7 @@ def answer(command: str, data: object, *, as_json: bool, human: Callable[[Consol
         envelope = {"schema_version": SCHEMA_VERSION, "command": command, "data": _plain_data(data)}
         sys.stdout.write(json.dumps(envelope, ensure_ascii=True, indent=2) + "\n")
     else:
-        human(Console(highlight=False, emoji=False))
+        human(_console())
 
 
 def answer_error(command: str, error: DrError, *, as_json: bool) -> None:

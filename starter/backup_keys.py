@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from domain.backup_keys import KeyFact
 from domain.errors import Refused
-from starter.answer import answer, plain, say
+from starter.answer import answer, columns, plain, say
 from worker.backup_keys import BackupKeys
 from worker.settings import Settings
 
@@ -31,7 +30,7 @@ def list_(*, as_json: bool = typer.Option(False, "--json")) -> None:
     known = BackupKeys(Settings().state).known()
 
     def draw(console: Console) -> None:
-        table = Table("id", "made", "kept elsewhere too", box=None)
+        table = columns("id", "made", "kept elsewhere too")
         for one in known:
             table.add_row(one.id, f"{one.made_at:%Y-%m-%d %H:%M:%SZ}", _said(one))
         console.print(table)

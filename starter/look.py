@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -21,7 +20,7 @@ from domain.report import Report
 from domain.stack import Stack
 from starter import orchestrator
 from starter.agenda import Agenda, Line
-from starter.answer import Exit, answer, plain
+from starter.answer import Exit, answer, columns, plain
 from starter.recover import print_brief, print_news
 from starter.schedule_health import schedule_proofs, verification_proof
 from starter.schedules import stack_named
@@ -55,7 +54,7 @@ async def _recoveries(client: Client, stack: str) -> list[str]:
 
 
 def _draw_status(console: Console, health: Judged, runs: list[StatusView]) -> None:
-    table = Table("service", "state", "evidence", box=None)
+    table = columns("service", "state", "evidence")
     for proof in health.proofs:
         word = {True: "[green]healthy[/]", False: "[red]ill[/]", None: "[yellow]not measured[/]"}[
             proof.passed
@@ -149,7 +148,7 @@ def draw_report(console: Console, found: Report) -> None:
         f"\n[bold {colour}]{found.outcome.upper()}[/]  {plain(found.scenario)} on {plain(found.stack)}"
     )
     console.print(f"  {plain(found.rule)}\n")
-    figures = Table("measured", "value", "objective", box=None)
+    figures = columns("measured", "value", "objective")
     figures.add_row("RTO", spoken(found.rto_seconds), spoken(found.rto_objective_seconds))
     figures.add_row(
         "RPO (PostgreSQL)", spoken(found.loss.postgres.seconds), spoken(found.rpo_objective_seconds)
@@ -157,7 +156,7 @@ def draw_report(console: Console, found: Report) -> None:
     figures.add_row("downtime", spoken(found.downtime_seconds), "")
     figures.add_row("waiting on people", spoken(found.waiting_on_people_seconds), "")
     console.print(figures)
-    losses = Table("store", "lost for", "markers lost", "of acknowledged", box=None)
+    losses = columns("store", "lost for", "markers lost", "of acknowledged")
     for name in ("postgres", "redis", "objects", "search"):
         loss = getattr(found.loss, name)
         losses.add_row(

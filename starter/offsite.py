@@ -2,7 +2,6 @@
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 from temporalio.client import Client
 
 from domain.jobs import Job, lock_of
@@ -10,7 +9,7 @@ from domain.objects_copy import STORE as OBJECTS
 from domain.offsite_copies import CopiedOffsite, FarEntry, Fetched
 from domain.offsite_look import OffsiteList
 from starter import orchestrator
-from starter.answer import Exit, answer, plain, say
+from starter.answer import Exit, answer, columns, plain, say
 from worker.settings import Settings
 from workflows.offsite_copy import FetchRequest, OffsiteRequest
 
@@ -61,7 +60,7 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
         )
 
         def draw(console: Console) -> None:
-            table = Table(Column("id", no_wrap=True), "store", "kind", "copied", "size", "state", box=None)
+            table = columns("id", "store", "kind", "copied", "size", "state", whole=("id",))
             for entry in found.entries:
                 checked = {
                     True: "whole, all sizes right",
@@ -80,6 +79,8 @@ def list_(stack: str = _STACK, *, as_json: bool = typer.Option(False, "--json"))
             for entry in found.entries:
                 if entry.wal and entry.follows is not True:
                     console.print(f"[red]the WAL of {plain(entry.id)} off-site[/]: {plain(entry.wal)}")
+            for said in found.unopened:
+                console.print(f"[red]{plain(said)}[/]")
             console.print(plain(found.sentence))
 
         answer("offsite list", found, as_json=as_json, human=draw)

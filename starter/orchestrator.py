@@ -26,7 +26,7 @@ from domain.errors import BackupUnusable, DrError, Refused, Unavailable, Verific
 from domain.incident import StatusView
 from starter.answer import Busy
 from starter.progress import Line, shown_while
-from worker.connection import connect
+from worker.connection import connect, ui_address
 from worker.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
@@ -213,7 +213,7 @@ async def the_open_one(client: Client, stack: str) -> str:
 def link(settings: Settings, namespace: str, workflow_id: str, run_id: str) -> str:
     """Return the address of a run in the Web UI."""
     run_part = f"/{run_id}/history" if run_id else ""
-    return f"{settings.ui_address}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}{run_part}"
+    return f"{ui_address(settings)}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}{run_part}"
 
 
 def default_state() -> Path:

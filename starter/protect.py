@@ -5,7 +5,6 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 from temporalio.client import Client
 
 from domain import names
@@ -20,7 +19,7 @@ from domain.release import Released
 from domain.store_backups import StoreBackups
 from domain.wal_archive import Archived
 from starter import orchestrator
-from starter.answer import Exit, answer, plain, say
+from starter.answer import Exit, answer, columns, plain, say
 from starter.selftest import self_test
 from starter.verification import verify_all
 from worker.settings import Settings
@@ -294,7 +293,7 @@ def _damaged(error: BackupUnusable) -> DrError:
 
 def _draw_list(console: Console, found: EntryList) -> None:
     # An id that is cut is none: it is what the other commands want.
-    table = Table(Column("id", no_wrap=True), "store", "kind", "ended", "size", "verified", "by", box=None)
+    table = columns("id", "store", "kind", "ended", "size", "verified", "by", whole=("id",))
     for entry in found.entries:
         table.add_row(
             plain(entry.id),

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from temporalio.client import Client
 
 from domain.errors import Refused
@@ -14,7 +13,7 @@ from domain.stack import Stack
 from domain.stack_file import parse_stack
 from starter import orchestrator
 from starter.agenda import Agenda, Line
-from starter.answer import Exit, answer, plain
+from starter.answer import Exit, answer, columns, plain
 from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Schedules: apply the stack file, list, pause, resume.")
@@ -108,7 +107,7 @@ def stack_named(settings: Settings, name: str) -> Stack:
 
 
 def _draw(console: Console, lines: list[Line]) -> None:
-    table = Table("job", "state", "at", "next", "what", box=None)
+    table = columns("job", "state", "at", "next", "what")
     for line in lines:
         coming = f"{line.next:%Y-%m-%d %H:%MZ}" if line.next else ""
         said = "; ".join(filter(None, (line.did, line.note if line.state == "paused" else line.comment)))

@@ -1,12 +1,11 @@
 """``dr backup verify --self-test``: how the checks of the product did on damaged copies."""
 
 from rich.console import Console
-from rich.table import Table
 from temporalio.client import Client
 
 from domain.selftest import SelfTested, Verdict
 from starter import orchestrator
-from starter.answer import Exit, answer, plain, say
+from starter.answer import Exit, answer, columns, plain, say
 from worker.settings import Settings
 from workflows.backup import BackupRequest
 
@@ -45,9 +44,7 @@ def told(found: SelfTested) -> dict[str, object]:
 
 def draw(console: Console, found: SelfTested) -> None:
     """Print mutants, controls and the rate of each check."""
-    mutants = Table(
-        "mutant", "what was done, and how it was seen", "check", "result, and what it said", box=None
-    )
+    mutants = columns("mutant", "what was done, and how it was seen", "check", "result, and what it said")
     for row in found.rows:
         mutants.add_row(
             row.mutant,
@@ -56,13 +53,13 @@ def draw(console: Console, found: SelfTested) -> None:
             f"[{_STYLES[row.verdict]}]{row.verdict}[/]: {plain(row.evidence)}",
         )
     console.print(mutants)
-    controls = Table("control", "what is sound", "check", "result", box=None)
+    controls = columns("control", "what is sound", "check", "result")
     for held in found.control_rows:
         said = "[green]green[/]" if held.passed else f"[bold red]FALSE ALARM[/]: {plain(held.evidence)}"
         what = held.what if held.control == "Q1" else f"{held.what} ({held.seen})"
         controls.add_row(held.control, plain(what), plain(held.check), said)
     console.print(controls)
-    rates = Table("check", "killed", "false alarms", box=None)
+    rates = columns("check", "killed", "false alarms")
     for rate in found.rates:
         rates.add_row(
             plain(rate.check), f"{rate.killed} of {rate.made}", f"{rate.false_alarms} of {rate.controls}"

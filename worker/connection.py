@@ -13,6 +13,7 @@ from temporalio.runtime import Runtime
 
 from domain.errors import Refused, Unavailable
 from infra.temporal import server
+from worker.settings import Settings
 
 
 def configured() -> ClientConnectConfig:
@@ -28,6 +29,15 @@ def configured() -> ClientConnectConfig:
             where="TEMPORAL_… variables, or the profile in TEMPORAL_CONFIG_FILE",
             code="temporal-settings",
         ) from None
+
+
+def ui_address(settings: Settings) -> str:
+    """Return where the Web UI is: as the settings say, else that of the embedded server of this state."""
+    if "ui_address" not in settings.model_fields_set and "target_host" not in configured():
+        embedded = server.status(server.TemporalSettings(state=settings.state))
+        if embedded is not None:
+            return embedded.ui
+    return settings.ui_address
 
 
 async def connect(

@@ -83,6 +83,7 @@ from activities.traffic import Traffic
 from activities.verification import VerificationReports
 from activities.verification_far import FarChecks
 from worker.backup_metrics import BackupMetrics
+from worker.connection import ui_address
 from worker.far_store import s3_client
 from worker.settings import Settings, StackFiles, environment
 from worker.tools_image import tools_image
@@ -125,7 +126,7 @@ class Hands:
         async def temporal() -> Client:
             return self._client
 
-        console = f"{self._settings.ui_address}/namespaces/{self._client.namespace}"
+        console = f"{ui_address(self._settings)}/namespaces/{self._client.namespace}"
         reports = Reports(self._settings.state, Histories(temporal), console)
         return [
             reports.ensure_report_written,

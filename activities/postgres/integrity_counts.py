@@ -1,5 +1,6 @@
 """Checks in SQL that see what the scans cannot: zeroed pages, orphans, invalid indexes."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -13,6 +14,8 @@ from activities.pulse import beat
 from domain.diagnosis import Finding
 from domain.recovery import Proof
 
+FOREIGN_KEYS = "foreign keys"
+"""The proof that every row has what it refers to."""
 _TABLES: LiteralString = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relpages::int8 * current_setting('block_size')::int8,
        (SELECT n.nspname || '.' || x.relname
@@ -71,6 +74,14 @@ class Counted:
     indexes: tuple[str, ...] = ()
     """The indexes that are damaged where their tables are not, by ``schema.index``."""
     crashed: bool = False
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """So many rows of one foreign key point to nothing in the table ``of``."""
+
+    rows: int
+    of: str
 
 
 @dataclass(frozen=True)
@@ -178,22 +189,30 @@ def _uses_index_only(connection: Connection, query: sql.Composed) -> bool:
 
 def check_foreign_keys(connection: Connection) -> Proof:
     """Look for rows whose referenced row is missing, for every validated foreign key, by the heap alone."""
+    found = count_orphans(connection)
+    orphans = [f"{key}: {one.rows:,} rows without their {one.of}" for key, one in found.items() if one.rows]
+    if orphans:
+        return Proof(name=FOREIGN_KEYS, passed=False, evidence="; ".join(orphans)[:300])
+    if not found:
+        return Proof(name=FOREIGN_KEYS, passed=None, evidence="the database has no foreign key")
+    return Proof(name=FOREIGN_KEYS, passed=True, evidence=f"{len(found)} followed, no orphan")
+
+
+def count_orphans(connection: Connection, only: Container[str] | None = None) -> dict[str, Orphans]:
+    """Count the rows without their referenced row of each foreign key, by ``schema.table.key``."""
     keys = connection.execute(_FOREIGN_KEYS).fetchall()
-    orphans: list[str] = []
+    found = {}
     for place, (name, schema, table, other_schema, other, *pairs) in enumerate(keys, 1):
+        key = f"{schema}.{table}.{name}"
+        if only is not None and key not in only:
+            continue
         beat(f"following {table}.{name}, {place} of {len(keys)} foreign keys")
         query = _anti_join((str(schema), str(table)), (str(other_schema), str(other)), *map(_names, pairs))
         with connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(HEAP_ONLY)
-            found = number(connection, query)
-        if found:
-            orphans.append(f"{schema}.{table}.{name}: {found:,} rows without their {other_schema}.{other}")
-    if orphans:
-        return Proof(name="foreign keys", passed=False, evidence="; ".join(orphans)[:300])
-    if not keys:
-        return Proof(name="foreign keys", passed=None, evidence="the database has no foreign key")
-    return Proof(name="foreign keys", passed=True, evidence=f"{len(keys)} followed, no orphan")
+            found[key] = Orphans(number(connection, query), f"{other_schema}.{other}")
+    return found
 
 
 def _anti_join(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import psycopg
 from temporalio import activity
 
 from activities import catalogue, entries
@@ -13,6 +14,7 @@ from activities.engine import Engine
 from activities.postgres import manifest, shelf
 from activities.postgres.contents import read_beside
 from activities.postgres.integrity import Integrity, judge
+from activities.postgres.integrity_counts import count_orphans
 from activities.postgres.integrity_sql import CrashedError, guarded
 from activities.postgres.restore_base_isolated import require_isolated
 from activities.postgres.restore_base_server import BaseThrowaway
@@ -25,9 +27,17 @@ from domain.backups import Backup, Level
 from domain.contents import Contents
 from domain.dumps import RestoreProven
 from domain.entries import Entry, entry_of
-from domain.errors import BackupUnusable, VerificationFailed
+from domain.errors import BackupUnusable, Unavailable, VerificationFailed
 from domain.recovery import Copy, Proof, VerifyOrder
-from domain.verification_base import ProveBaseOrder, comparable, compare_beside, lacking, told_of_indexes
+from domain.verification_base import (
+    OrphansOf,
+    ProveBaseOrder,
+    comparable,
+    compare_beside,
+    lacking,
+    told_of_indexes,
+    told_of_orphans,
+)
 
 _SPARE = 1.2
 
@@ -85,6 +95,9 @@ class BaseChecks:
             with server.running(target.postgres.user, "") as made:
                 copy = made.model_copy(update={"database": target.postgres.database})
                 isolated = require_isolated(self._engine, self._sql, target, made)
+                if not self._holds(made, copy.database):
+                    said = f"the backup holds no database {copy.database}"
+                    return (isolated, Proof(name="restore", passed=False, evidence=said))
                 return (isolated, *self._look(order, copy, backup))
         except BackupUnusable as unusable:
             return (Proof(name="restore", passed=False, evidence=unusable.what),)
@@ -116,7 +129,27 @@ class BaseChecks:
                 proofs.append(guarded(connection, "catalog", partial(beside)))
             except CrashedError as crash:
                 return [*proofs, crash.proof]
+        proofs = told_of_orphans(proofs, lambda: self._orphans(order, copy))
         return [*told_of_indexes(proofs, recorded, now), *compare_beside(recorded, now)]
+
+    def _holds(self, made: Copy, database: str) -> bool:
+        with shelf.asking(made.container), self._sql.copy(made, timeout_seconds=10) as connection:
+            row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
+        return row is not None
+
+    def _orphans(self, order: ProveBaseOrder, copy: Copy) -> tuple[OrphansOf, OrphansOf] | None:
+        """Return the rows without their referenced row on the copy, and of the same keys on the server.
+
+        ``None`` when the server does not answer, or reads badly itself.
+        """
+        with shelf.asking(copy.container), self._sql.copy(copy) as connection:
+            here = {key: one.rows for key, one in count_orphans(connection).items() if one.rows}
+        try:
+            with self._sql.live(order.target) as connection:
+                there = {key: one.rows for key, one in count_orphans(connection, only=here).items()}
+        except (Unavailable, psycopg.Error):
+            return None
+        return here, there
 
     def _identity(self, copy: Copy, backup: Backup) -> Proof:
         """Show that the server came up on this very backup, and past its end."""

@@ -83,6 +83,12 @@ def test_a_base_backup_whose_wal_does_not_follow_fails_and_one_that_was_not_foll
     assert of_base(follows=True, checked=False)[0] is False
 
 
+def test_a_key_that_older_copies_need_is_missed() -> None:
+    listed = OffsiteList(entries=(far(),), unopened=("redis X cannot be opened here: key K is gone",))
+    looked = look_far(listed, [entry("postgres", "daily", NOW)], within=DAY, as_of=NOW)
+    assert [one.evidence for one in looked if one.passed is False] == [*listed.unopened]
+
+
 def test_a_copy_in_an_archive_class_is_not_fetched() -> None:
     old = far(age=timedelta(days=100))
     assert far_pick(OffsiteList(entries=(old,)), 0, as_of=NOW) is None

@@ -19,7 +19,7 @@ from domain.errors import BackupUnusable
 from domain.jobs import Job
 from domain.wal_archive import Archived
 from starter import orchestrator, protect
-from starter.answer import Exit, exit_of
+from starter.answer import Exit, answer, exit_of
 from worker.settings import Settings
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -77,6 +77,20 @@ def test_an_id_is_shown_whole_however_narrow_the_terminal_is() -> None:
     protect._draw_list(Console(file=text, width=80, highlight=False, emoji=False), EntryList(entries=rows))
     first = [line.split()[0] for line in text.getvalue().splitlines() if line.startswith(" 2026")]
     assert first == [long, NAME]
+
+
+def test_what_has_no_room_in_a_column_goes_on_below_and_a_pipe_has_room_for_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    by = "pg_verifybackup-and-a-recovery-whose-copy-was-checked-against-the-record"
+    found = EntryList(entries=(entry(verified_by=by),))
+    narrow = io.StringIO()
+    protect._draw_list(Console(file=narrow, width=80, highlight=False, emoji=False), found)
+    assert "…" not in narrow.getvalue()
+    head, *lines = narrow.getvalue().splitlines()
+    assert "".join(line[head.index(" by") :].strip() for line in lines) == by
+    answer("backup list", found, as_json=False, human=lambda console: protect._draw_list(console, found))
+    assert by in capsys.readouterr().out
 
 
 def test_a_damaged_backup_has_failed_its_verification_and_one_that_is_not_there_is_refused() -> None:

@@ -17,6 +17,9 @@ from domain.names import SEARCH_ATTRIBUTES
 from infra import daemons
 from infra.temporal import bootstrap, server
 from infra.temporal.server import TemporalSettings
+from starter import orchestrator
+from worker.connection import ui_address
+from worker.settings import Settings
 
 
 def free_ports(count: int) -> list[int]:
@@ -77,6 +80,23 @@ def test_two_state_directories_have_two_servers(settings: TemporalSettings, tmp_
     assert server.stop(other)
     assert first.pid != second.pid
     assert server.status(settings) == first
+
+
+def test_links_lead_to_the_server_that_runs_unless_the_settings_name_another_place(
+    settings: TemporalSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE", "DR_UI_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(settings.state))
+    monkeypatch.setenv("DR_STATE", str(settings.state))
+    usual = ui_address(Settings())
+    server.ensure_running(settings)
+    found = orchestrator.link(Settings(), "default", "recovery/lab", "")
+    monkeypatch.setenv("DR_UI_ADDRESS", "https://temporal.example.org")
+    named = orchestrator.link(Settings(), "default", "recovery/lab", "")
+    assert usual == "http://127.0.0.1:8233"
+    assert found.startswith(f"http://127.0.0.1:{settings.ui}/namespaces/default/")
+    assert named.startswith("https://temporal.example.org/namespaces/default/")
 
 
 async def test_the_namespace_is_made_ready_and_twice_is_as_good_as_once(settings: TemporalSettings) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,19 @@ from domain.sealing import HEADER_BYTES
 from tests.faults.record import Seen
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather
-from tests.hands.offsite.place import BASE, DUMP, RDB, SEGMENT_BYTES, SEGMENTS, Place, base, some_bytes, tree
+from tests.hands.offsite.place import (
+    BASE,
+    DUMP,
+    NOW,
+    RDB,
+    SEGMENT_BYTES,
+    SEGMENTS,
+    Place,
+    base,
+    entry,
+    some_bytes,
+    tree,
+)
 
 
 def lose(place: Place) -> dict[str, bytes | None]:
@@ -122,6 +135,23 @@ def test_a_copy_that_was_never_finished_is_not_fetched(make: Make, weather: tupl
     assert {one.id: one.finished for one in listed.entries}[BASE] is False
 
 
+def test_an_older_key_that_is_gone_is_named_though_the_newest_copies_open(place: Place) -> None:
+    place.copy()
+    (older,) = place.keys.directory.glob("*.key")
+    newest = place.keys.new(NOW + timedelta(days=1))
+    for store, kind, content in (("postgres", "daily", b"later"), ("redis", "rdb", b"later still")):
+        entry(place, store, kind, f"20260302T020000Z-{kind}", {"file": content})
+    place.copy()
+    assert place.list().unopened == ()
+    older.rename(place.directory / "escrow")
+    listed = place.list()
+    assert {one.key_id for one in listed.entries if one.id.startswith("20260302")} == {newest.id}
+    (said,) = listed.unopened
+    assert said.endswith(f"cannot be opened here: the backup key {older.stem} is not on this host")
+    (place.directory / "escrow").rename(older)
+    assert place.list().unopened == ()
+
+
 @pytest.mark.fault("C11")
 def test_without_its_key_no_copy_is_opened(place: Place, seen: Seen) -> None:
     """F-C11: encryption key missing or wrong."""
@@ -137,6 +167,7 @@ def test_without_its_key_no_copy_is_opened(place: Place, seen: Seen) -> None:
     listed = place.list()
     assert {one.checked for one in listed.entries} == {False}
     assert {one.problem for one in listed.entries} == {f"the backup key {path.stem} is not on this host"}
+    assert len(listed.unopened) == 1
     (place.directory / "escrow").rename(path)
     assert {one.problem for one in place.list().entries} == {""}
     assert place.fetch().id == BASE

@@ -17,7 +17,7 @@ from activities.tokens import Tokens
 from domain.backups import Backup, BackupOrder, Level
 from domain.contents import TableState
 from domain.dumps import RestoreProven
-from domain.errors import BackupUnusable, Refused
+from domain.errors import BackupUnusable, Refused, Unavailable
 from domain.names import LABEL_ROLE, LABEL_STACK
 from domain.recovery import Copy
 from domain.stack import Check
@@ -232,6 +232,50 @@ def test_an_index_that_was_invalid_on_the_server_already_is_told_and_one_that_wa
     proven = proof.prove()
     assert [one.name for one in proven.proofs if one.passed is False] == ["indexes valid"]
     assert proof.level() is Level.NONE
+
+
+ORPHANED = "SET session_replication_role = replica; DELETE FROM users WHERE id = 200"
+
+
+def test_rows_without_what_they_refer_to_are_told_where_the_server_has_them_and_fail_where_not(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof.server.do(ORPHANED)
+    proof.take("two")
+    proven = proof.prove()
+    (told,) = [one for one in proven.proofs if one.name == "foreign keys"]
+    assert told.passed is None
+    assert told.evidence.endswith("rows without their public.users; so has the server")
+    assert proven.passed, proven.proofs
+    assert proof.level() is Level.RESTORED
+
+    monkeypatch.setattr(proof.sql, "live", _silent)
+    proven = proof.prove()
+    assert not proven.passed, "nobody said that it was so on the server"
+    assert [one.name for one in proven.proofs if one.passed is False] == []
+    assert "could not be asked" in proven.sentence
+    assert proof.level() is Level.RESTORED, "and nothing was shown to be wrong"
+    monkeypatch.undo()
+
+    proof.server.do("INSERT INTO users VALUES (200, 'user 200')")
+    proven = proof.prove()
+    assert [one.name for one in proven.proofs if one.passed is False] == ["foreign keys"]
+    assert ", 0 on the server" in proven.sentence
+    assert proof.level() is Level.NONE
+
+
+def _silent(*_: object, **__: object) -> None:
+    raise Unavailable("PostgreSQL does not answer", code="postgres-unavailable")
+
+
+def test_a_database_that_the_backup_does_not_hold_is_named_and_not_waited_for(proof: Proof) -> None:
+    server = proof.server.target.postgres.model_copy(update={"database": "elsewhere"})
+    target = proof.server.target.model_copy(update={"postgres": server})
+    order = ProveBaseOrder(target=target, entry_id=proof.backup.id, checks=(CHECK,))
+    proven = proof.hand.verify_base_restored(order)
+    assert not proven.passed
+    assert "the backup holds no database elsewhere" in proven.sentence
+    assert proof.left() == []
 
 
 def test_a_record_that_was_read_after_the_end_of_the_backup_is_not_compared(proof: Proof) -> None:
