@@ -13,13 +13,13 @@ from pathlib import Path
 import docker
 import httpx
 import psycopg
-import pytest
 from minio import Minio
 
 from activities.containers import Containers
 from activities.engine import Engine
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from domain.order import Facts, StackOrder
+from tests.hands.images import lab_image
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "infra" / "lab" / "schema"
@@ -189,7 +189,7 @@ def start_part(stack: ChatStack, service: str, project: str = "", name: str = ""
         volumes = {f"{owner}_postgres_data": {"bind": "/var/lib/postgresql/data", "mode": "rw"}}
         stack.client.api.create_volume(f"{owner}_postgres_data", labels={COMPOSE_PROJECT: owner})
     made = stack.client.containers.create(
-        _image(stack.client, service),
+        lab_image(stack.client, service),
         list(part.command) if part.command else None,
         name=name or f"{owner}-chat_{service}",
         environment=dict(part.environment or {}),
@@ -238,13 +238,6 @@ def until(act: Callable[[], object]) -> None:
             time.sleep(0.2)
         else:
             return
-
-
-def _image(client: docker.DockerClient, service: str) -> str:
-    found = client.api.images(name=f"dr-lab/{service}")
-    if not found:
-        pytest.skip(f"no image dr-lab/{service}: build the lab's images first")
-    return str(max(found, key=lambda image: image["Created"])["Id"])
 
 
 def _free_port() -> int:

@@ -1,7 +1,6 @@
 """How a program ends that runs in somebody's container."""
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import docker
@@ -9,13 +8,6 @@ import pytest
 
 from activities.engine import Engine
 from worker.tools_image import tools_image
-
-
-@pytest.fixture
-def client() -> Iterator[docker.DockerClient]:
-    made = docker.from_env(timeout=60)
-    yield made
-    made.close()
 
 
 def test_a_program_whose_container_is_gone_before_its_end_is_asked_for_has_failed(

@@ -1,20 +1,11 @@
 """What becomes of volumes when a container of ours is removed."""
 
 import secrets
-from collections.abc import Iterator
 
 import docker
-import pytest
 
 from activities.engine import Engine, Job
 from tests.hands.chat_stack import ChatStack
-
-
-@pytest.fixture
-def client() -> Iterator[docker.DockerClient]:
-    made = docker.from_env(timeout=60)
-    yield made
-    made.close()
 
 
 def test_a_removed_job_leaves_no_nameless_volume_and_keeps_every_named_one(

@@ -131,13 +131,6 @@ class Stand:
 
 
 @pytest.fixture
-def client() -> Iterator[docker.DockerClient]:
-    made = docker.from_env(timeout=60)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def stand(client: docker.DockerClient, tmp_path: Path) -> Iterator[Stand]:
     image = tools_image(client, "")
     if not image:

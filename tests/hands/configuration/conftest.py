@@ -23,8 +23,10 @@ from activities.secrets import Secrets
 from activities.tokens import Tokens
 from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry
-from domain.order import PostgresTarget, Target
+from domain.order import Target
 from domain.store_backups import StoreBackupOrder
+from tests.hands.images import lab_image
+from tests.hands.targets import bare_target
 
 JWT = "jwt-key-of-a-test-0123456789"
 PASSWORD = "password-of-a-test"
@@ -81,18 +83,7 @@ class Stand:
 
     @property
     def target(self) -> Target:
-        server = PostgresTarget(
-            service="db",
-            container_id="-",
-            container_name="-",
-            image_id="-",
-            volume="-",
-            mount_path="/data",
-            pgdata="/data",
-            uid=0,
-            gid=0,
-        )
-        return Target(stack="shop", project=self.project, postgres=server, services=(), shelf=str(self.shelf))
+        return bare_target(self.shelf, stack="shop", project=self.project)
 
     @property
     def tokens(self) -> Tokens:
@@ -129,10 +120,7 @@ class Stand:
 def running() -> Iterator[tuple[str, Path]]:
     """Have Compose itself start the project, so that the labels are its own."""
     client = docker.from_env(timeout=60)
-    found = client.api.images(name="dr-lab/redis")
-    if not found:
-        pytest.skip("no image dr-lab/redis: build the lab's images first")
-    image = str(max(found, key=lambda one: one["Created"])["Id"])
+    image = lab_image(client, "redis")
     project = f"drtest-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="dr-conf-") as made:
         directory = Path(made, "shop")

@@ -7,7 +7,8 @@ from typing import Any
 from activities.containers import Containers
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from domain.order import StackOrder, Target
-from tests.hands.chat_stack import ChatStack, _image
+from tests.hands.chat_stack import ChatStack
+from tests.hands.images import lab_image
 
 SLEEPS = ("sleep", "infinity")
 
@@ -30,7 +31,7 @@ def plant(
     if needs:
         labels["com.docker.compose.depends_on"] = ",".join(f"{one}:service_started:false" for one in needs)
     made = chat.client.containers.create(
-        _image(chat.client, image),
+        lab_image(chat.client, image),
         list(command),
         entrypoint=[],
         name=name or f"{owner}-{service}-1",

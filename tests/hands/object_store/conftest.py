@@ -11,6 +11,7 @@ import pytest
 
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_STACK
 from tests.hands.chat_stack import until
+from tests.hands.images import lab_image
 from tests.hands.object_store.place import ACCESS, SECRET, Place, Servers
 
 
@@ -18,10 +19,7 @@ from tests.hands.object_store.place import ACCESS, SECRET, Place, Servers
 def servers() -> Iterator[Servers]:
     """Start both; they are emptied before each test."""
     client = docker.from_env(timeout=60)
-    found = client.api.images(name="dr-lab/minio")
-    if not found:
-        pytest.skip("no image dr-lab/minio: build the lab's images first")
-    image = str(max(found, key=lambda one: one["Created"])["Id"])
+    image = lab_image(client, "minio")
     project = f"drtest-{secrets.token_hex(4)}"
     network = client.networks.create(f"{project}_default", labels={COMPOSE_PROJECT: project})
     made = []

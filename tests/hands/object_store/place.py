@@ -26,8 +26,9 @@ from domain.names import LABEL_STACK
 from domain.objects_copy import LISTING, ObjectsBackupOrder, ObjectsProofOrder, ObjectVersion
 from domain.objects_policy import SecondStore
 from domain.objects_restore import ObjectsRestored, ObjectsRestoreOrder
-from domain.order import PostgresTarget, ServiceTarget, Target
+from domain.order import ServiceTarget, Target
 from domain.stack import Kind
+from tests.hands.targets import bare_target
 from worker.far_store import s3_client
 
 ACCESS, SECRET = "access", "password-of-a-test"
@@ -103,17 +104,6 @@ class Place:
     @property
     def target(self) -> Target:
         """Return a target of which the object store is real, and of PostgreSQL only the names."""
-        server = PostgresTarget(
-            service="postgres",
-            container_id="c",
-            container_name="postgres",
-            image_id="sha256:0",
-            volume="v",
-            mount_path="/data",
-            pgdata="/data",
-            uid=999,
-            gid=999,
-        )
         raw = self.servers.client.api.inspect_container(self.servers.container)
         store = ServiceTarget(
             name="minio",
@@ -129,13 +119,8 @@ class Place:
                 "secret_key": "container:minio:MINIO_ROOT_PASSWORD",
             },
         )
-        return Target(
-            stack=self.servers.project,
-            project=self.servers.project,
-            postgres=server,
-            services=(store,),
-            shelf=str(self.shelf),
-        )
+        name = self.servers.project
+        return bare_target(self.shelf, store, stack=name, project=name)
 
     def live(self) -> ObjectStore:
         """Return the live store as the hands see it."""

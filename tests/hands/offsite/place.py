@@ -24,9 +24,10 @@ from domain.backups import Backup, Level
 from domain.offsite import OffsitePolicy
 from domain.offsite_copies import CopiedOffsite, CopyOrder, Fetched, FetchOrder, OffsiteOrder
 from domain.offsite_look import ListFarOrder, OffsiteList
-from domain.order import PostgresTarget, Target, Token
+from domain.order import Target, Token
 from domain.recovery import Judged
 from tests.hands.offsite.hostile import Weather, until
+from tests.hands.targets import bare_target
 from worker.far_store import s3_client
 
 ROOT = Path(__file__).parents[3]
@@ -90,18 +91,7 @@ class Place:
         """Return the real target, or one of which only shelf, owner and names matter."""
         if self.real:
             return self.real
-        server = PostgresTarget(
-            service="postgres",
-            container_id="c",
-            container_name="postgres",
-            image_id="sha256:0",
-            volume="v",
-            mount_path="/data",
-            pgdata="/data",
-            uid=999,
-            gid=999,
-        )
-        return Target(stack="lab", project="dr-lab", postgres=server, services=(), shelf=str(self.shelf))
+        return bare_target(self.shelf)
 
     @property
     def client(self) -> Any:

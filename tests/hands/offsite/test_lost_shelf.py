@@ -13,7 +13,7 @@ from domain.errors import VerificationFailed
 from domain.recovery import Copy, LastWal, LastWalOrder
 from tests.faults.record import Seen
 from tests.hands.offsite.place import NOW, Place
-from tests.hands.postgres.conftest import client, clusters, engine, image_id, server, sql  # noqa: F401 - fixtures
+from tests.hands.postgres.conftest import clusters, engine, image_id, server, sql  # noqa: F401 - fixtures
 from tests.hands.postgres.protected import scene  # noqa: F401 - the fixture
 from tests.hands.postgres.scene import Scene
 

@@ -14,6 +14,7 @@ from domain.offsite_copies import OffsiteOrder
 from tests.faults.harness.network import FaultyNetwork
 from tests.faults.record import Seen
 from tests.hands.chat_stack import PASSWORD, until
+from tests.hands.images import lab_image
 from tests.hands.offsite.conftest import Make
 from tests.hands.offsite.hostile import Trouble, Weather, misbehaving
 from tests.hands.offsite.place import BASE, DUMP, KEYS, NOW, RDB, Place, fill, kill_while_held, tree
@@ -26,13 +27,10 @@ LABEL = "dr.test-offsite"
 def minio_port() -> Iterator[int]:
     """Run MinIO in a container of its own."""
     client = docker.from_env(timeout=60)
-    found = client.api.images(name="dr-lab/minio")
-    if not found:
-        pytest.skip("no image dr-lab/minio: build the lab's images first")
     name = f"drtest-offsite-{secrets.token_hex(4)}"
     network = client.networks.create(name, labels={LABEL: "1"})
     made = client.containers.create(
-        str(max(found, key=lambda image: image["Created"])["Id"]),
+        lab_image(client, "minio"),
         ["server", "/data"],
         name=name,
         environment={"MINIO_ROOT_USER": KEYS["FAR_ACCESS"], "MINIO_ROOT_PASSWORD": PASSWORD},

@@ -22,8 +22,8 @@ from activities.tokens import Tokens
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_STACK
 from domain.order import PostgresTarget, ServiceTarget, Target, VolumeMount
 from domain.stack import Kind
+from tests.hands.images import lab_image
 
-IMAGE = "dr-lab/postgres"
 UID = 999
 PGDATA = "/var/lib/postgresql/data"
 DATABASE = "chat"
@@ -124,13 +124,6 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[docker.DockerClient]:
-    found = docker.from_env(timeout=60)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="session")
 def engine(client: docker.DockerClient) -> Engine:
     return Engine(client)
 
@@ -138,10 +131,7 @@ def engine(client: docker.DockerClient) -> Engine:
 @pytest.fixture(scope="session")
 def image_id(client: docker.DockerClient) -> str:
     """Return the lab's PostgreSQL image, which ``infra.images`` builds."""
-    found = client.api.images(name=IMAGE)
-    if not found:
-        pytest.skip(f"no image {IMAGE}: build the lab's images first")
-    return str(max(found, key=lambda image: image["Created"])["Id"])
+    return lab_image(client, "postgres")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 from activities.postgres.sql import Sql
 from tests.hands.postgres.conftest import (  # noqa: F401 - fixtures of this folder, given on
     Server,
-    client,
     clusters,
     engine,
     image_id,

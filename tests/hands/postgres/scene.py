@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import docker
 import psycopg
-import pytest
 
 from activities.engine import Engine, Job
 from activities.postgres.fence import Fencing
@@ -44,6 +42,7 @@ from domain.recovery import (
     ServeOrder,
     Serving,
 )
+from tests.hands.images import lab_image
 from tests.hands.postgres.conftest import Server
 
 
@@ -269,19 +268,11 @@ class Scene:
             self.engine.remove_volume(volume["Name"])
 
 
-def tools_image(client: docker.DockerClient) -> str:
-    """Return an image with ``mv --exchange``: the tools image, else the test is skipped."""
-    found = client.api.images(name="dr-tools")
-    if not found:
-        pytest.skip("no image dr-tools: build the lab's images first")
-    return str(max(found, key=lambda image: image["Created"])["Id"])
-
-
 @contextmanager
 def recovery(server: Server, sql: Sql) -> Iterator[Scene]:
     """Give out a scene and remove what its hands made; its state path is short, for the socket."""
     with tempfile.TemporaryDirectory(prefix="dr-") as state:
-        made = Scene(server, sql, Path(state), tools_image(server.client))
+        made = Scene(server, sql, Path(state), lab_image(server.client, "tools"))
         try:
             yield made
         finally:

@@ -23,12 +23,13 @@ from activities.tokens import Tokens
 from domain.dumps import EntryTargetOrder
 from domain.entries import Entry
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_RECOVERY, LABEL_STACK
-from domain.order import PostgresTarget, ServiceTarget, Target, VolumeMount
+from domain.order import ServiceTarget, Target, VolumeMount
 from domain.redis_restore import RedisRestoreOrder
 from domain.stack import Kind
 from domain.store_backups import StoreBackupOrder, StoreBackups
+from tests.hands.images import lab_image
+from tests.hands.targets import bare_target
 
-IMAGE = "dr-lab/redis"
 PASSWORD = "word-of-a-test"
 RID = "20261122T1600Z-0123abcd"
 
@@ -98,24 +99,7 @@ class Store:
             user=self.user,
             secrets={"password": f"file:{self.word}"} if self._says else {},
         )
-        server = PostgresTarget(
-            service="postgres",
-            container_id="0" * 64,
-            container_name="postgres",
-            image_id="sha256:0",
-            volume="postgres_data",
-            mount_path="/data",
-            pgdata="/data",
-            uid=999,
-            gid=999,
-        )
-        return Target(
-            stack=self.project,
-            project=self.project,
-            postgres=server,
-            services=(service,),
-            shelf=str(self.shelf),
-        )
+        return bare_target(self.shelf, service, stack=self.project, project=self.project)
 
     def connect(self) -> "redis.Redis":
         """Return a client of the test's own."""
@@ -194,20 +178,6 @@ class Store:
 Start = Callable[..., Store]
 
 
-@pytest.fixture(scope="session")
-def client() -> Iterator[docker.DockerClient]:
-    found = docker.from_env(timeout=60)
-    yield found
-    found.close()
-
-
-def _image(client: docker.DockerClient, name: str) -> str:
-    found = client.api.images(name=name)
-    if not found:
-        pytest.skip(f"no image {name}: build the lab's images first")
-    return str(max(found, key=lambda image: image["Created"])["Id"])
-
-
 @pytest.fixture
 def state() -> Iterator[Path]:
     """Give out a short path: the sockets of copies lie below it, and theirs may not be long."""
@@ -237,7 +207,7 @@ def _started(client: docker.DockerClient, state: Path) -> Iterator[Start]:
     def make(
         *arguments: str, options: dict[str, str] | None = None, wait: bool = True, **given: Any
     ) -> Store:
-        store = Store(client, project, state, _image(client, "dr-tools"), **given)
+        store = Store(client, project, state, lab_image(client, "tools"), **given)
         client.api.create_volume(store.volume, driver_opts=options, labels={COMPOSE_PROJECT: project})
         host = client.api.create_host_config(
             binds=[f"{store.volume}:/data:rw"],
@@ -248,7 +218,7 @@ def _started(client: docker.DockerClient, state: Path) -> Iterator[Start]:
         if store.password and store.user is None:
             words += ["--requirepass", store.password]
         client.api.create_container(
-            _image(client, IMAGE),
+            lab_image(client, "redis"),
             words,
             name=store.name,
             labels={COMPOSE_PROJECT: project, COMPOSE_SERVICE: "redis", "com.docker.compose.oneoff": "False"},

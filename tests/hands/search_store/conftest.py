@@ -21,12 +21,13 @@ from activities.tokens import Tokens
 from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE, LABEL_RECOVERY, LABEL_STACK
-from domain.order import PostgresTarget, ServiceTarget, Target, VolumeMount
+from domain.order import ServiceTarget, Target, VolumeMount
 from domain.search_restore import SearchRestored, SearchRestoreOrder
 from domain.stack import Kind
 from domain.store_backups import StoreBackupOrder
-from infra.images.recipes import RECIPES, digest, repository
 from tests.hands.chat_stack import until
+from tests.hands.images import lab_image
+from tests.hands.targets import bare_target
 from worker.tools_image import tools_image
 
 KEY = "master-key-of-a-test"
@@ -74,24 +75,7 @@ class SearchStand:
             port=7700,
             secrets={"master_key": "container:meilisearch:MEILI_MASTER_KEY"},
         )
-        server = PostgresTarget(
-            service="postgres",
-            container_id="-",
-            container_name="-",
-            image_id="-",
-            volume="-",
-            mount_path="/data",
-            pgdata="/data",
-            uid=0,
-            gid=0,
-        )
-        return Target(
-            stack=self.project,
-            project=self.project,
-            postgres=server,
-            services=(service,),
-            shelf=str(self.shelf),
-        )
+        return bare_target(self.shelf, service, stack=self.project, project=self.project)
 
     def ask(self, method: str, path: str, json: object = None) -> Any:
         """Ask the engine, as somebody with its key."""
@@ -149,19 +133,6 @@ class SearchStand:
         found = self.client.containers.list(all=True, filters={"label": label})
         volumes = self.client.volumes.list(filters={"label": label})
         return [*(str(one.name) for one in found), *(str(one.name) for one in volumes)]
-
-
-def lab_image(client: docker.DockerClient, name: str) -> str:
-    """Return the image of this very tree's stand-in; without one, the newest there is."""
-
-    def reference(one: str) -> str:
-        above = RECIPES[one].base
-        return f"{repository(one)}:{digest(one, reference(above) if above else '')}"
-
-    found = client.images.list(reference(name)) or client.images.list(repository(name))
-    if not found:
-        pytest.skip(f"no image {repository(name)}: build the lab's images first")
-    return str(max(found, key=lambda one: str(one.attrs["Created"])).id)
 
 
 @contextmanager
@@ -237,13 +208,6 @@ def remove_all(stand: SearchStand) -> None:
             network.remove()
     for image in client.images.list(f"{stand.project}-search"):
         client.images.remove(str(image.id), force=True)
-
-
-@pytest.fixture
-def client() -> Iterator[docker.DockerClient]:
-    made = docker.from_env(timeout=60)
-    yield made
-    made.close()
 
 
 @pytest.fixture
