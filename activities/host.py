@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio import activity
@@ -10,6 +11,7 @@ from activities.audit import Audit
 from activities.backup_keys import BackupKeys
 from activities.clocks import Clocks, judge, of_temporal
 from activities.engine import Engine, Job
+from activities.ledger_watch import watching
 from activities.leftovers import leftovers
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
@@ -46,6 +48,7 @@ class Host:
             self._sockets(),
             judge(self._clocks.measure(target, *temporal)),
             self._leftovers(target),
+            watching(self._state, target, datetime.now(UTC)),
             BackupKeys(self._state).proof(),
             *_decisions(self._state),
         )

@@ -4,11 +4,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO
+
+from pydantic import ValidationError
 
 from domain.errors import Refused
 from domain.ledger import JournalLine, MarkerState, Store
@@ -17,6 +19,7 @@ from domain.paths import one_part
 
 COMPACT_AFTER = 3600
 """Pruned markers after which their lines leave the journal."""
+_RECENT_BYTES = 64 * 1024
 
 
 class LedgerFiles:
@@ -40,6 +43,21 @@ class LedgerFiles:
         """Read the journal of a store; one that is not there is empty."""
         path = self.journal(store)
         return read_journal(path.read_bytes() if path.is_file() else b"")
+
+    def recent(self, store: Store) -> list[JournalLine]:
+        """Return the last lines of a journal, some minutes of them; a torn or garbled one is left out."""
+        try:
+            with self.journal(store).open("rb") as file:
+                start = max(file.seek(0, 2) - _RECENT_BYTES, 0)
+                file.seek(start)
+                lines = file.read().split(b"\n")[1 if start else 0 : -1]
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            with suppress(ValidationError):
+                found.append(JournalLine.model_validate_json(line))
+        return found
 
     @contextmanager
     def owned(self) -> Iterator[None]:

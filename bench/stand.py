@@ -87,7 +87,7 @@ class Stand:
     def start_ledger(self, *, probes_per_second: float = 10) -> None:
         """Start ledger and prober."""
         asked = {"DR_PROBES_PER_SECOND": str(probes_per_second)}
-        up.ensure_ledger(self.settings, lambda _: None, environment=asked)
+        up.ensure_ledgers(self.settings, lambda _: None, environment=asked)
 
     def down(self) -> None:
         """Remove the containers and volumes of this stand, and nothing else."""

@@ -69,7 +69,7 @@ class Demo:
         lab = Lab(LabSettings(state=settings.state))
         lab.up(screen.progress)
         up.ensure_worker(settings, screen.say, endpoint)
-        up.ensure_ledger(settings, screen.say)
+        up.ensure_ledgers(settings, screen.say)
         daemons.start(_users(lab.settings, up.run_directory(settings.state)))
         screen.say("users sign in, send, read, search and upload through the proxy")
         up.wait_for_pollers(settings)

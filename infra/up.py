@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from domain.errors import DrError, Unavailable
+from domain.stack_file import parse_stack
 from infra import daemons
 from infra.temporal import bootstrap, server
 from worker.connection import configured, connect
@@ -91,31 +92,40 @@ def worker_daemon(
     )
 
 
-def ensure_ledger(settings: Settings, say: Say, *, environment: dict[str, str] | None = None) -> None:
-    """Start ledger and prober as a supervised process: a killed worker does not stop them.
+def ledger_of(stack: str) -> str:
+    """Return the name of the daemon that writes the ledger of a stack."""
+    return f"{LEDGER}-{stack}"
 
-    One that writes for another stack than the default one now ends first; without a stack file none runs.
+
+def ensure_ledgers(settings: Settings, say: Say, *, environment: dict[str, str] | None = None) -> None:
+    """Start ledger and prober of every stack, each supervised: a killed worker does not stop them.
+
+    One whose stack has no file any more ends; without a stack file none runs.
     """
     stacks, directory = settings.stacks(), run_directory(settings.state)
-    stack = settings.default_stack or next(iter(stacks), "")
-    if stack not in stacks:
-        say(f"ledger: waits for the file of stack {stack}; 'dr init --project NAME' writes one")
-        return
-    argv = (sys.executable, "-m", "worker.ledger", "--stack", stack)
-    running = daemons.recorded(directory, LEDGER)
-    if running is not None and running.argv[-len(argv) :] != argv:
-        daemons.stop(directory, LEDGER)
-    found = daemons.start(
-        daemons.Daemon(
-            name=LEDGER,
-            argv=argv,
-            run_directory=directory,
-            cwd=REPOSITORY,
-            env={"DR_STATE": str(settings.state), **(environment or {})},
-            supervised=True,
+    wanted = {ledger_of(stack) for stack in stacks}
+    for name in daemons.names(directory):
+        if name.startswith(LEDGER) and name not in wanted:
+            daemons.stop(directory, name)
+    if not stacks:
+        say("ledger: waits for the file of a stack; 'dr init --project NAME' writes one")
+    for stack, file in stacks.items():
+        try:
+            parse_stack(file.read_text(encoding="utf-8"), str(file))
+        except (DrError, OSError) as error:
+            say(f"ledger of {stack} is not started: {error}")
+            continue
+        found = daemons.start(
+            daemons.Daemon(
+                name=ledger_of(stack),
+                argv=(sys.executable, "-m", "worker.ledger", "--stack", stack),
+                run_directory=directory,
+                cwd=REPOSITORY,
+                env={"DR_STATE": str(settings.state), **(environment or {})},
+                supervised=True,
+            )
         )
-    )
-    say(f"ledger of {stack}: pid {found.pid}")
+        say(f"ledger of {stack}: pid {found.pid}")
 
 
 def wait_for_pollers(settings: Settings) -> None:
@@ -177,6 +187,6 @@ def ensure_up(say: Say, *, lab: bool = False) -> dict[str, str]:
     endpoint = ensure_temporal(settings, say)
     ensure_worker(settings, say, endpoint)
     wait_for_pollers(settings)
-    ensure_ledger(settings, say)
+    ensure_ledgers(settings, say)
     ensure_schedules(settings, say)
     return {"ui": endpoint.ui if endpoint else settings.ui_address, "state": str(settings.state)}

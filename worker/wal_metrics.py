@@ -1,6 +1,5 @@
 """How far the archive is behind its server, what would be lost, and how often the receiver failed."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +10,10 @@ from activities.ledger_journal import LedgerFiles
 from activities.postgres.shelf import WAL, Received, read_received
 from activities.records import Records
 from domain.backups import Backup, Level
-from domain.ledger import JournalLine, MarkerState, Store
+from domain.ledger import MarkerState, Store
 from domain.wal import follow_chain, is_segment, timeline_of
 
 RECORD = "receiver-failures"
-_TAIL_BYTES = 64 * 1024
 _STEADY = timedelta(seconds=60)
 """A ledger that tried nothing for so long is not watching."""
 AHEAD = timedelta(hours=2)
@@ -109,26 +107,9 @@ def _is_whole(received: Received, backup: Backup) -> bool:
 def _written_at(state: Path, stack: str, now: datetime) -> datetime:
     """Return when the server last took a write that we know of; now, when nobody watches it."""
     last: dict[MarkerState, datetime] = {}
-    for line in _tail(LedgerFiles(state, stack).journal(Store.POSTGRES)):
+    for line in LedgerFiles(state, stack).recent(Store.POSTGRES):
         last[line.state] = max(last.get(line.state, line.at), line.at)
     tried, taken = last.get(MarkerState.ATTEMPTED), last.get(MarkerState.ACKNOWLEDGED)
     if tried is None or taken is None or now - tried > _STEADY:
         return now
     return taken
-
-
-def _tail(journal: Path) -> list[JournalLine]:
-    """Return the last lines of a journal, which may have many megabytes; a torn one is left out."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
-            lines = file.read().split(b"\n")[1:]
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            found.append(JournalLine.model_validate(json.loads(line)))
-        except ValueError:
-            continue
-    return found

@@ -68,7 +68,7 @@ class Place:
 
     def stop_ours(self) -> None:
         """End worker and ledger."""
-        for name in (up.WORKER, up.LEDGER):
+        for name in (up.WORKER, up.ledger_of("ghost")):
             daemons.stop(up.run_directory(self.state), name)
 
 
