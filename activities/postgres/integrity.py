@@ -26,6 +26,7 @@ from activities.postgres.one_shot import prove
 from activities.postgres.quiet import check_autovacuum
 from activities.postgres.relation_files import bytes_of_all
 from activities.postgres.slots import slot_of
+from activities.postgres.slots_left import check_slots_left
 from activities.postgres.sql import Connection, Sql
 from activities.records import Records
 from domain.diagnosis import Finding, Witness
@@ -98,6 +99,7 @@ class Integrity:
                 _write_probe(connection),
                 check_autovacuum(connection),
                 *check_prepared(connection),
+                *check_slots_left(self._engine, order.target, order.recovery_id, connection),
             )
         failed = [p for p in proofs if p.passed is False]
         said = f"{failed[0].name}: {failed[0].evidence}" if failed else proofs[1].evidence

@@ -17,7 +17,8 @@ from domain.names import short_id
 from domain.wal import timeline_of
 
 FIRST_SLOT = "dr_recv_1"
-_OURS = "dr_recv_"
+OURS = "dr_recv_"
+"""Begins the slots of our receivers."""
 _RECORD = "receiver.json"
 _RECORD_LIMIT_BYTES = 64 * 1024
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
@@ -71,9 +72,9 @@ def slot_for(named: str, root: Path, slots: Mapping[str, str]) -> str:
             code="slot-lost",
         )
     number = 1
-    while f"{_OURS}{number}" in slots or _holds_wal(root, f"{_OURS}{number}"):
+    while f"{OURS}{number}" in slots or _holds_wal(root, f"{OURS}{number}"):
         number += 1
-    return f"{_OURS}{number}"
+    return f"{OURS}{number}"
 
 
 def _holds_wal(root: Path, slot: str) -> bool:
@@ -106,7 +107,7 @@ def record_slot(root: Path, slot: str) -> None:
 
 def slot_of(recovery_id: str) -> str:
     """Return the slot of the receiver that follows a recovery."""
-    return f"{_OURS}{short_id(recovery_id)}"
+    return f"{OURS}{short_id(recovery_id)}"
 
 
 def make_slot(connection: Connection, slot: str) -> None:
@@ -148,5 +149,5 @@ def drop_former_slots(connection: Connection, slot: str) -> None:
     connection.execute(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
         " WHERE starts_with(slot_name, %s) AND slot_name <> %s AND NOT active AND slot_type = 'physical'",
-        [_OURS, slot],
+        [OURS, slot],
     )

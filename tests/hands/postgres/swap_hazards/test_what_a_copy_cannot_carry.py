@@ -89,8 +89,8 @@ def test_a_copy_is_durable_bounded_in_memory_and_stops_cleanly_with_an_open_sess
 
 
 @pytest.mark.swap_hazard(19, at_length=True)
-def test_prepared_transactions_and_other_collations_are_stated(scene: Scene) -> None:
-    """Row 19 of what bites in a swap: prepared transactions keep locks; text may sort otherwise."""
+def test_prepared_transactions_other_collations_and_slots_of_others_are_stated(scene: Scene) -> None:
+    """Row 19 of what bites in a swap: prepared transactions keep locks, slots do not come back."""
     scene.server.do("ALTER SYSTEM SET max_prepared_transactions = 5")
     scene.server.client.api.restart(scene.target.postgres.container_id, timeout=30)
     scene.server.wait()
@@ -99,6 +99,7 @@ def test_prepared_transactions_and_other_collations_are_stated(scene: Scene) -> 
         session.execute("BEGIN")
         session.execute("UPDATE users SET name = 'held' WHERE id = 1")
         session.execute("PREPARE TRANSACTION 'half way'")
+    scene.server.do("SELECT pg_create_physical_replication_slot('their_standby', true)")
     scene.server.do("UPDATE pg_database SET datcollversion = '0.1' WHERE datname = 'chat'")
     add_users(scene, 1001)
     plain = copy_on(scene, scene.restore(1).volume, max_prepared_transactions="5").wait()
@@ -121,8 +122,15 @@ def test_prepared_transactions_and_other_collations_are_stated(scene: Scene) -> 
     promoted = scene.promote(copy, scene.drain(copy, answers=True))
     scene.swap(copy.volume)
     scene.serve(promoted.timeline)
-    judged = hand.verify_server(VerifyServerOrder(target=scene.target, expected_timeline=promoted.timeline))
+    order = VerifyServerOrder(recovery_id=scene.rid, target=scene.target, expected_timeline=promoted.timeline)
+    judged = hand.verify_server(order)
     assert judged.passed, judged
+    (slots,) = [proof for proof in judged.proofs if proof.name == "replication slots"]
+    assert slots.passed is None
+    assert slots.evidence.startswith("1 of others did not come back: their_standby; ")
+    scene.server.do("SELECT pg_create_physical_replication_slot('their_standby')")
+    again = hand.verify_server(order)
+    assert "replication slots" not in {proof.name for proof in again.proofs}
     assert "1 wait for COMMIT PREPARED or ROLLBACK PREPARED: half way in chat" in str(judged.proofs)
 
 
