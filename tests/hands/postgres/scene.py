@@ -17,6 +17,7 @@ from activities.engine import Engine, Job
 from activities.postgres.fence import Fencing
 from activities.postgres.follow import Following
 from activities.postgres.last_wal import Draining
+from activities.postgres.manifest import read_facts
 from activities.postgres.promote import Promoting
 from activities.postgres.receiver import Protection
 from activities.postgres.release import Releasing
@@ -160,7 +161,7 @@ class Scene:
             image_id=server.image_id,
             timeline=1,
             start_lsn=start[1],
-            stop_lsn=start[1],
+            stop_lsn=read_facts(data).stop_lsn,
             start_segment=start[2],
         )
 
