@@ -13,6 +13,7 @@ from activities.clocks import Clocks, judge, of_temporal
 from activities.engine import Engine, Job
 from activities.ledger_watch import watching
 from activities.leftovers import leftovers
+from activities.postgres.one_shot import below
 from activities.postgres.sql import Sql
 from activities.secrets import Secrets
 from domain.errors import DrError
@@ -72,8 +73,7 @@ class Host:
     def _owner(self, target: Target) -> Proof:
         """Compare the owner and the mode of the data with the user that the server's image knows."""
         name, server = "owner of the data", target.postgres
-        inside = server.pgdata.removeprefix(server.mount_path).strip("/")
-        path = Path(server.volumes_root) / server.volume / "_data" / inside
+        path = Path(below(server, f"{server.volumes_root}/{server.volume}/_data"))
         try:
             found, user = path.stat(), self._user_of_image(target)
         except (OSError, DrError) as error:

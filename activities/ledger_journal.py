@@ -44,20 +44,21 @@ class LedgerFiles:
         path = self.journal(store)
         return read_journal(path.read_bytes() if path.is_file() else b"")
 
-    def recent(self, store: Store) -> list[JournalLine]:
-        """Return the last lines of a journal, some minutes of them; a torn or garbled one is left out."""
+    def newest(self, store: Store) -> dict[MarkerState, datetime]:
+        """Return when each state was written last, of some minutes; torn and garbled lines are left out."""
         try:
             with self.journal(store).open("rb") as file:
                 start = max(file.seek(0, 2) - _RECENT_BYTES, 0)
                 file.seek(start)
                 lines = file.read().split(b"\n")[1 if start else 0 : -1]
         except FileNotFoundError:
-            return []
-        found = []
-        for line in lines:
+            return {}
+        last: dict[MarkerState, datetime] = {}
+        for raw in lines:
             with suppress(ValidationError):
-                found.append(JournalLine.model_validate_json(line))
-        return found
+                line = JournalLine.model_validate_json(raw)
+                last[line.state] = max(last.get(line.state, line.at), line.at)
+        return last
 
     @contextmanager
     def owned(self) -> Iterator[None]:

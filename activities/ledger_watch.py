@@ -6,7 +6,7 @@ from pathlib import Path
 from activities.ledger_journal import LedgerFiles
 from activities.ledger_places import stores_of_target
 from domain.durations import spoken
-from domain.ledger import JournalLine, MarkerState, Store
+from domain.ledger import MarkerState, Store
 from domain.markers import BLIND_AFTER
 from domain.order import Target
 from domain.recovery import Proof
@@ -29,18 +29,14 @@ def watching(state: Path, target: Target, now: datetime) -> Proof:
 
 
 def _trouble(files: LedgerFiles, store: Store, now: datetime) -> str:
-    lines = files.recent(store)
-    tried, taken = _newest(lines, MarkerState.ATTEMPTED), _newest(lines, MarkerState.ACKNOWLEDGED)
+    last = files.newest(store)
+    tried, taken = last.get(MarkerState.ATTEMPTED), last.get(MarkerState.ACKNOWLEDGED)
     if tried is None or _age(tried, now) > BLIND_AFTER:
         since = f"for {spoken(_age(tried, now).total_seconds())}" if tried else "yet"
         return f"nothing was written into {store} {since}: dr up starts the ledger"
     if taken is None or _age(taken, now) > BLIND_AFTER:
         return f"{store} takes no marker: the log of the ledger says why"
     return ""
-
-
-def _newest(lines: list[JournalLine], state: MarkerState) -> datetime | None:
-    return max((line.at for line in lines if line.state is state), default=None)
 
 
 def _age(moment: datetime, now: datetime) -> timedelta:

@@ -74,10 +74,7 @@ class OffsiteListing:
                 if sizes is not None:
                     entries[place] = self._checked(order, bucket, entry, sizes, found.contents)
         lost = self._unlisted(order, bucket, entries, found.contents) if order.unlisted else None
-        listed = _told(found, entries, lost)
-        return listed.model_copy(
-            update={"unopened": tuple(unopened(order, bucket, self._side.keys.find, entries))}
-        )
+        return _told(found, entries, lost, unopened(order, bucket, self._side.keys.find, entries))
 
     def _unlisted(
         self, order: OffsiteOrder, bucket: Bucket, entries: list[FarEntry], there: dict[str, int]
@@ -206,7 +203,9 @@ class _Found:
         return self._sizes[entry.store, entry.kind].get(entry.id)
 
 
-def _told(found: _Found, entries: list[FarEntry], lost: Unlisted | None) -> OffsiteList:
+def _told(
+    found: _Found, entries: list[FarEntry], lost: Unlisted | None, missing_keys: list[str]
+) -> OffsiteList:
     whole = sum(entry.finished for entry in entries)
     segments, segment_bytes, newest = found.wal
     content_bytes = sum(found.contents.values())
@@ -226,6 +225,7 @@ def _told(found: _Found, entries: list[FarEntry], lost: Unlisted | None) -> Offs
         content_bytes=content_bytes,
         unlisted=lost,
         strangers=tuple(found.strangers[:_STRANGERS_NAMED]),
+        unopened=tuple(missing_keys),
     )
 
 

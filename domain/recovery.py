@@ -10,6 +10,9 @@ from domain.order import Outcome, TargetOrder, Value
 from domain.stack import Check
 from domain.wal import SEGMENT_BYTES
 
+FOREIGN_KEYS = "foreign keys"
+"""The proof that every row has what it refers to."""
+
 
 class Proof(Value):
     """One check with its evidence; a check that was not made is ``passed=None``, never true."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from domain.backups import Backup, Level
 from domain.contents import Contents, SequenceState
 from domain.dumps import EntryTargetOrder
-from domain.recovery import Proof
+from domain.recovery import FOREIGN_KEYS, Proof
 from domain.stack import Check
 from domain.wal import parse_lsn
 
@@ -22,7 +22,6 @@ BY_RECOVERY_ALONE = (
 OrphansOf = Mapping[str, int]
 """Foreign key to its rows that lack what they refer to."""
 _INDEXES = "indexes valid"
-_KEYS = "foreign keys"
 _SERVERS = "foreign keys of the server"
 _DATABASE = "database "
 """Begins the proof of another database that could not be read."""
@@ -88,7 +87,7 @@ def told_of_orphans(
     """
     told: list[Proof] = []
     for proof in proofs:
-        broken = proof.name == _KEYS and proof.passed is False
+        broken = proof.name == FOREIGN_KEYS and proof.passed is False
         told += _told_of_orphans(proof, count()) if broken else [proof]
     return told
 

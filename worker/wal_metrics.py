@@ -106,9 +106,7 @@ def _is_whole(received: Received, backup: Backup) -> bool:
 
 def _written_at(state: Path, stack: str, now: datetime) -> datetime:
     """Return when the server last took a write that we know of; now, when nobody watches it."""
-    last: dict[MarkerState, datetime] = {}
-    for line in LedgerFiles(state, stack).recent(Store.POSTGRES):
-        last[line.state] = max(last.get(line.state, line.at), line.at)
+    last = LedgerFiles(state, stack).newest(Store.POSTGRES)
     tried, taken = last.get(MarkerState.ATTEMPTED), last.get(MarkerState.ACKNOWLEDGED)
     if tried is None or taken is None or now - tried > _STEADY:
         return now

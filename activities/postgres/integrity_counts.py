@@ -12,10 +12,8 @@ from activities.postgres.sql import Connection
 from activities.postgres.witnesses import damage_in, file_in
 from activities.pulse import beat
 from domain.diagnosis import Finding
-from domain.recovery import Proof
+from domain.recovery import FOREIGN_KEYS, Proof
 
-FOREIGN_KEYS = "foreign keys"
-"""The proof that every row has what it refers to."""
 _TABLES: LiteralString = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relpages::int8 * current_setting('block_size')::int8,
        (SELECT n.nspname || '.' || x.relname

@@ -15,10 +15,10 @@ from psycopg import sql as compose
 from activities.postgres.sql import Connection, Sql
 from activities.pulse import beat
 from domain.errors import Unavailable
-from domain.recovery import Proof, VerifyOrder
+from domain.recovery import FOREIGN_KEYS, Proof, VerifyOrder
 
 _COUNTED, _READ = "heap against index", {"amcheck", "full read"}
-_LOGICAL, _CONTENTS = {"foreign keys", "indexes valid"}, "contents"
+_LOGICAL, _CONTENTS = {FOREIGN_KEYS, "indexes valid"}, "contents"
 _BEHIND = "ledger marker: "
 _SAME = "the data reads well, so an older backup would come to the same"
 _STANDS: LiteralString = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8 % 4294967296"

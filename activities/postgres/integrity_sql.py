@@ -19,7 +19,7 @@ from activities.postgres.witnesses import damage_in
 from activities.pulse import beat
 from domain.contents import Contents
 from domain.diagnosis import Finding
-from domain.recovery import Proof
+from domain.recovery import FOREIGN_KEYS, Proof
 from domain.stack import Check
 
 _OBJECTS = ("constraints", "indexes", "policies", "triggers", "functions")
@@ -102,7 +102,7 @@ def check_objects(
 ) -> list[Proof]:
     """Foreign keys, valid indexes, the checks of the stack file, and the comparison with the backup."""
     proofs = [
-        guarded(connection, "foreign keys", lambda: check_foreign_keys(connection)),
+        guarded(connection, FOREIGN_KEYS, lambda: check_foreign_keys(connection)),
         guarded(connection, "indexes valid", lambda: check_indexes_valid(connection)),
     ]
     proofs += stack_checks(connection, checks)

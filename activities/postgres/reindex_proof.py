@@ -18,7 +18,7 @@ from activities.postgres.relation_files import look_at_files
 from activities.postgres.sql import Connection, Sql
 from activities.records import Records
 from domain.diagnosis import Finding
-from domain.recovery import Judged, Proof
+from domain.recovery import FOREIGN_KEYS, Judged, Proof
 from domain.reindexing import VerifyReindexedOrder
 
 _SCAN_SECONDS = 900
@@ -88,7 +88,7 @@ def _in_sql(connection: Connection, order: VerifyReindexedOrder, *, main: bool) 
     if not main:
         return [files]
     proofs = [files, *watched(lambda: check_rows(connection), "counting rows")]
-    proofs.append(guarded(connection, "foreign keys", lambda: check_foreign_keys(connection)))
+    proofs.append(guarded(connection, FOREIGN_KEYS, lambda: check_foreign_keys(connection)))
     proofs.append(guarded(connection, "indexes valid", lambda: check_indexes_valid(connection)))
     return proofs + stack_checks(connection, order.checks)
 

@@ -30,7 +30,7 @@ from domain.dumps import EntryTargetOrder, RestoreProven
 from domain.entries import Entry
 from domain.errors import BackupUnusable, VerificationFailed
 from domain.order import Target
-from domain.recovery import Copy, Proof
+from domain.recovery import FOREIGN_KEYS, Copy, Proof
 
 RESTORED_BY = "restored into a server of its own and compared with its record"
 _DIGEST_SECONDS = 12 * 3600.0
@@ -118,7 +118,7 @@ class DumpChecks:
 def _checks(connection: Connection, name: str) -> list[Proof]:
     """Follow the foreign keys and look at the indexes of one restored database."""
     proofs: list[Proof] = []
-    for said, check in (("foreign keys", check_foreign_keys), ("indexes valid", check_indexes_valid)):
+    for said, check in ((FOREIGN_KEYS, check_foreign_keys), ("indexes valid", check_indexes_valid)):
         try:
             found = guarded(connection, said, partial(check, connection))
         except CrashedError as crash:

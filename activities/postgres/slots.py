@@ -21,7 +21,7 @@ OURS = "dr_recv_"
 """Begins the slots of our receivers."""
 _RECORD = "receiver.json"
 _RECORD_LIMIT_BYTES = 64 * 1024
-_SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
+SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 _STANDING = """
 SELECT s.active, s.wal_status, r.flush_lsn::text,
        pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.write_lsn)::bigint,
@@ -60,7 +60,7 @@ def slot_for(named: str, root: Path, slots: Mapping[str, str]) -> str:
     """Return the slot to stream by: the named one, the one in use, or the next after a lost one."""
     recorded = recorded_slot(root)
     wanted = named or (recorded["slot"] if recorded is not None else FIRST_SLOT)
-    if _SLOT_NAME.fullmatch(wanted) is None:
+    if SLOT_NAME.fullmatch(wanted) is None:
         raise Refused(f"no name for a replication slot: {wanted!r}", code="slot-name")
     if slots.get(wanted) != "lost" and (wanted in slots or not _holds_wal(root, wanted)):
         return wanted
@@ -89,7 +89,7 @@ def recorded_slot(root: Path) -> dict[str, str] | None:
     except (OSError, ValueError, RecursionError):
         return None
     # It lies on the shelf, where others write too: a slot's name becomes a directory's and an argument.
-    if not isinstance(found, dict) or _SLOT_NAME.fullmatch(str(found.get("slot", ""))) is None:
+    if not isinstance(found, dict) or SLOT_NAME.fullmatch(str(found.get("slot", ""))) is None:
         return None
     slot = str(found["slot"])
     return {"slot": slot, "directory": str(WAL / slot), "since": str(found.get("since", ""))[:40]}

@@ -1,18 +1,17 @@
 """Replication slots of others: they lie in the data kept aside, and no base backup brings them back."""
 
-import re
 from pathlib import Path
 
 from activities import plain_files
 from activities.engine import Engine
-from activities.postgres.slots import OURS, known_slots
+from activities.postgres.one_shot import below
+from activities.postgres.slots import OURS, SLOT_NAME, known_slots
 from activities.postgres.sql import Connection
 from domain.names import LABEL_RECOVERY, LABEL_STACK
 from domain.order import Target
 from domain.recovery import Proof
 
-_SLOT = re.compile(r"[a-z0-9_]{1,63}")
-_PASSING = ("pg_basebackup_",)
+_PASSING = "pg_basebackup_"
 """Begins slots that live as long as one connection."""
 
 
@@ -24,13 +23,12 @@ def check_slots_left(engine: Engine, target: Target, recovery_id: str, connectio
     if not recovery_id:
         return []
     server = target.postgres
-    inside = server.pgdata.removeprefix(server.mount_path).strip("/")
     there = known_slots(connection)
     lost: list[str] = []
     for volume in engine.volumes(f"{LABEL_RECOVERY}={recovery_id}", f"{LABEL_STACK}={target.stack}"):
-        directory = Path(server.volumes_root) / str(volume["Name"]) / "_data" / inside / "pg_replslot"
-        names = (name for name in plain_files.names_at(directory) if _SLOT.fullmatch(name))
-        lost += [name for name in names if not name.startswith((OURS, *_PASSING)) and name not in there]
+        directory = Path(below(server, f"{server.volumes_root}/{volume['Name']}/_data")) / "pg_replslot"
+        names = (name for name in plain_files.names_at(directory) if SLOT_NAME.fullmatch(name))
+        lost += [name for name in names if not name.startswith((OURS, _PASSING)) and name not in there]
     if not lost:
         return []
     said = f"{len(lost)} of others did not come back: {', '.join(lost[:5])}; what reads from them begins anew"
