@@ -24,31 +24,32 @@ from domain.ledger import Store
 from domain.names import COMPOSE_PROJECT, COMPOSE_SERVICE
 from domain.order import PostgresTarget, ServiceTarget, Target, TargetOrder
 from domain.stack import Stack
+from tests.hands.images import lab_image
 from worker.ledger import run_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PASSWORD = "opens-nothing"
 SERVICES: dict[str, tuple[str, dict[str, str], list[str] | None, int]] = {
     "postgres": (
-        "dr-lab/postgres",
+        "postgres",
         {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "chat"},
         ["postgres", "-c", "listen_addresses=*"],
         5432,
     ),
     "redis": (
-        "dr-lab/redis",
+        "redis",
         {"REDIS_PASSWORD": PASSWORD},
         ["redis-server", "--appendonly", "yes", "--requirepass", PASSWORD],
         6379,
     ),
     "minio": (
-        "dr-lab/minio",
+        "minio",
         {"MINIO_ROOT_USER": "lab", "MINIO_ROOT_PASSWORD": PASSWORD},
         ["server", "/data"],
         9000,
     ),
     "meilisearch": (
-        "dr-lab/meilisearch",
+        "meilisearch",
         {"MEILI_MASTER_KEY": PASSWORD, "MEILI_DB_PATH": "/meili_data"},
         None,
         7700,
@@ -82,11 +83,8 @@ class Lab:
     def run(
         self, service: str, image: str, environment: dict[str, str], command: list[str] | None, port: int
     ) -> None:
-        found = self.client.api.images(name=image)
-        if not found:
-            pytest.skip(f"no image {image}: build the lab's images first")
         self.client.containers.run(
-            max(found, key=lambda entry: entry["Created"])["Id"],
+            lab_image(self.client, image),
             command,
             name=f"{self.project}-{service}",
             environment=environment,

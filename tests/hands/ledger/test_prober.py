@@ -84,10 +84,7 @@ def test_downtime_without_a_prober_is_not_measured(ledger: Ledger, tmp_path: Pat
 def entrance(lab: Lab) -> Iterator[Stack]:
     """Return a stack whose entrance signs in one user and forgets the token after five messages."""
     environment = {"EMAIL": "user@lab", "PASSWORD": PASSWORD}
-    found = lab.client.api.images(name="dr-lab/services")
-    if not found:
-        pytest.skip("no image dr-lab/services: build the lab's images first")
-    lab.run("nginx", "dr-lab/services", environment, ["python3", "-c", ENTRANCE % PASSWORD], 80)
+    lab.run("nginx", "services", environment, ["python3", "-c", ENTRANCE % PASSWORD], 80)
     yield Stack.model_validate(yaml.safe_load(JOURNEY % lab.project))
     lab.engine.remove(lab.name("nginx"), force=True)
 
